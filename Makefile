@@ -1,0 +1,69 @@
+# One command from a fresh machine to a result: each target first builds the
+# virtual environment it needs, and finds it ready the next time.
+PYTHON ?= python3
+VENV ?= .venv
+OUTPUT ?= outputs
+FLAGS ?=
+BIN := $(VENV)/bin
+NOTEBOOKS := $(sort $(wildcard notebooks/*.py))
+CONSTRAINTS ?=
+
+# TensorFlow with CUDA where an NVIDIA GPU is, the small CPU build where that
+# exists and no GPU does.
+TENSORFLOW := $(shell if nvidia-smi -L >/dev/null 2>&1; \
+	then echo 'tensorflow[and-cuda]'; \
+	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then echo tensorflow-cpu; \
+	else echo tensorflow; fi)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EXTRA := $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]], sep='\n')"
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-floor test-jax lint bench notebooks clean
+
+demo: $(VENV)/ready
+	@for notebook in $(NOTEBOOKS); do \
+		$(BIN)/python $$notebook --output-dir $(OUTPUT) $(FLAGS) || exit 1; \
+	done
+
+test: $(VENV)/ready-test
+	$(BIN)/python -m pytest $(FLAGS)
+
+# The oldest promised versions: the layers, saving, and a smoke run of the chain.
+test-floor:
+	$(MAKE) VENV=.venv-floor CONSTRAINTS="-c tests/floor.txt" .venv-floor/ready-test
+	.venv-floor/bin/python -m pytest tests/layers tests/test_models.py \
+		tests/test_presets.py tests/test_losses.py tests/test_export.py \
+		tests/test_chain.py $(FLAGS)
+
+test-jax: $(VENV)/ready-test
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/layers \
+		tests/test_models.py tests/test_losses.py tests/test_presets.py $(FLAGS)
+
+lint: $(VENV)/ready-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/ready-test
+	$(BIN)/python -m tests.benchmarks $(FLAGS)
+
+notebooks: $(VENV)/ready
+	$(BIN)/jupytext --to ipynb --update $(NOTEBOOKS)
+
+clean:
+	rm -rf .venv .venv-floor outputs build *.egg-info .pytest_cache .ruff_cache \
+		.hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready: requirements.txt
+	@echo "Building the environment in $(VENV) (about two minutes, once)"
+	$(PYTHON) -m venv $(VENV)
+	sed 's/^tensorflow>/$(TENSORFLOW)>/' requirements.txt > $(VENV)/requirements.txt
+	$(INSTALL) -r $(VENV)/requirements.txt $(CONSTRAINTS)
+	$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(VENV)/ready-%: $(VENV)/ready pyproject.toml
+	$(EXTRA) $* > $(VENV)/$*.txt
+	$(INSTALL) -r $(VENV)/$*.txt $(CONSTRAINTS)
+	@touch $@

@@ -1,0 +1,8 @@
+"""Time-localised labels for video segments from YouTube-8M frame features.
+
+Importing `kit` registers its Keras layers, so that a saved `.keras` model
+loads without further custom code.  TensorFlow is imported only by the modules
+that read data.
+"""
+
+__version__ = "0.1.0"
