@@ -167,14 +167,16 @@ class Ranking:
         return np.where(found, row, -1)
 
     def ranks(self, class_ids, video_ids, starts) -> np.ndarray:
-        """Rank of each (class, segment) pair from 1; 0 where not listed.
+        """Rank of each (class, segment) pair, from 1.
+
+        0 where the list lacks the segment, -1 where even the table does.
 
         Raises:
             ValueError: Where a list holds one of the segments twice.
         """
         class_ids = np.asarray(class_ids, np.int64)
         rows = self.locate(video_ids, starts)
-        result = np.zeros(len(rows), np.int64)
+        result = np.where(rows < 0, -1, 0)
         mark = np.full(len(self.starts), -1, np.int32)
         by_class = np.argsort(class_ids, kind="stable")
         known = by_class[rows[by_class] >= 0]
@@ -191,7 +193,7 @@ class Ranking:
                     "A list must hold a segment once; remove the duplicates. "
                     f"Received: class {class_ids[pairs[0]]}"
                 )
-            rank = np.zeros(len(self.starts) and len(pairs), np.int64)
+            rank = np.zeros(len(pairs), np.int64)
             rank[met] = places + 1
             result[pairs] = rank[mark[rows[pairs]]]
             mark[rows[pairs]] = -1

@@ -26,8 +26,7 @@ class TopK:
     def __init__(self, class_ids, k: int = 100_000):
         if int(k) != k or k < 1:
             raise ValueError(
-                "`k` must be a whole number of at least 1. Received: "
-                f"k={k!r}"
+                f"`k` must be a whole number of at least 1. Received: k={k!r}"
             )
         self.class_ids = check_classes(class_ids)
         self.k = int(k)

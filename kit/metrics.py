@@ -1,0 +1,339 @@
+"""Average precision as the competition scores it, and how sure it is.
+
+The order that every number here rests on is that of the ranking; equal scores
+stand in the order of `(video_id, start)`.  `ratings` is anything with columns
+`video_id`, `start`, `label` (a class id) and `score` (1 yes, 0 no): a
+DataFrame or a dict of arrays.  A pair that is not in it is unrated: unknown,
+not wrong.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+K = 100_000
+
+
+class Interval(NamedTuple):
+    """An estimate with the ends of its bootstrap interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class RatedPairs(NamedTuple):
+    """Rated pairs of the classes asked for, and their ranks in a ranking."""
+
+    class_ids: np.ndarray  # (C,)
+    column: np.ndarray  # (P,) index into class_ids
+    truth: np.ndarray  # (P,) bool
+    video: np.ndarray  # (P,) number of the video
+    rank: np.ndarray  # (P,) from 1; 0 not in the list up to K; -1 unknown
+
+
+def average_precision(relevance, num_positives=None, k: int = K) -> float:
+    """Average precision of one list, eq. 1 of the paper for one class.
+
+    The list is cut at `k`, then unrated segments are dropped.
+
+    Args:
+        relevance: The list, best first: 1 yes, 0 no, -1 unrated.
+        num_positives: Positives of the class, those missing from the list
+            included.  Default: the ones in it.
+        k: Where the list is cut.
+
+    Returns:
+        The mean over the positives (at most `k`) of the precision at each;
+        NaN where there are none.
+
+    Example: after the cut at 4 and without the unrated, the list reads yes,
+    no, yes.  The precisions at its positives are 1/1 and 2/3, and the class
+    has three positives: (1 + 2/3 + 0) / 3.
+
+    >>> round(average_precision([1, -1, 0, 1, 1], num_positives=3, k=4), 4)
+    0.5556
+    """
+    relevance = np.asarray(relevance)
+    if num_positives is None:
+        num_positives = int((relevance == 1).sum())
+    if not num_positives:
+        return float("nan")
+    rated = relevance[:k][relevance[:k] >= 0]
+    precision = np.cumsum(rated) / np.arange(1, len(rated) + 1)
+    return float((precision * rated).sum() / min(num_positives, k))
+
+
+def mean_average_precision(
+    ranking, ratings, class_ids=None, k: int = K, no_positives="exclude"
+) -> float:
+    """MAP@K of a ranking on the rated segments, eq. 1 of the paper.
+
+    Args:
+        ranking: A `kit.ranking.Ranking`.
+        ratings: See the module.  All positives of a class count, also those
+            that the ranking does not know.
+        class_ids: The classes to average over, where a class that is not
+            ranked counts 0.  Default: all that are rated.
+        k: Where each list is cut, before unrated segments are dropped.
+        no_positives: What becomes of a class without a positive rating:
+            "exclude" leaves it out of the mean, "zero" counts it as 0.
+
+    Raises:
+        ValueError: For an unusable rating, a segment twice in a list, or
+            where no class is left to average over.
+    """
+    rated = rated_pairs(ranking, ratings, class_ids, k)
+    return _mean(class_precisions(rated, k), no_positives)
+
+
+def mean_average_precision_of_scores(
+    scores, targets, k: int = K, no_positives="exclude"
+) -> float:
+    """The same from scores and targets `(S, C)`; -1 is unrated.
+
+    Equal scores stand in the order of their rows.
+    """
+    scores, targets = np.asarray(scores), np.asarray(targets)
+    if scores.shape != targets.shape or scores.ndim != 2:
+        raise ValueError(
+            "`scores` and `targets` must both be (segments, classes). "
+            f"Received: {scores.shape} and {targets.shape}"
+        )
+    best = np.argsort(-scores, axis=0, kind="stable")
+    lists = np.take_along_axis(targets, best, axis=0)
+    positives = (targets == 1).sum(axis=0)
+    values = [
+        average_precision(lists[:, c], int(n), k)
+        for c, n in enumerate(positives)
+    ]
+    return _mean(np.array(values), no_positives)
+
+
+def per_class_table(ranking, ratings, class_ids=None, k: int = K, seed=0):
+    """A DataFrame with a row a class: what was rated, AP, AP by chance.
+
+    Columns: `class_id`, `ratings`, `positives`, `average_precision` (NaN
+    without positives) and `random_floor`, see the function of that name.
+    """
+    import pandas as pd
+
+    rated = rated_pairs(ranking, ratings, class_ids, k)
+    size = len(rated.class_ids)
+    return pd.DataFrame(
+        {
+            "class_id": rated.class_ids,
+            "ratings": np.bincount(rated.column, minlength=size),
+            "positives": _positives(rated),
+            "average_precision": class_precisions(rated, k),
+            "random_floor": _floor(ranking, rated, k, 100, seed),
+        }
+    )
+
+
+def random_floor(
+    ranking,
+    ratings,
+    class_ids=None,
+    k: int = K,
+    num_permutations: int = 100,
+    seed: int = 0,
+    no_positives="exclude",
+) -> float:
+    """The MAP@K that a random order of the same candidates would get.
+
+    Print it beside every local MAP: only rated segments count, most of them
+    are positive, so chance alone scores high.  A list shorter than both `k`
+    and the table holds all its candidates; a list that fills `k` was cut, and
+    its candidates are the whole table.
+    """
+    rated = rated_pairs(ranking, ratings, class_ids, k)
+    floor = _floor(ranking, rated, k, num_permutations, seed)
+    return _mean(floor, no_positives)
+
+
+def gap(scores, targets, k: int = 20) -> float:
+    """Global average precision of the best `k` classes a video.
+
+    The pairs of all videos form one list by score, equal scores in the order
+    of rows, then columns.  Positives beyond a video's best `k` count as
+    missed.
+
+    Args:
+        scores: `(V, C)`, predictions of videos.
+        targets: `(V, C)`, 1 yes, 0 no; -1 leaves a pair out.
+        k: Predictions a video.
+    """
+    scores, targets = np.asarray(scores), np.asarray(targets)
+    if scores.shape != targets.shape or scores.ndim != 2:
+        raise ValueError(
+            "`scores` and `targets` must both be (videos, classes). "
+            f"Received: {scores.shape} and {targets.shape}"
+        )
+    best = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1)
+    chosen = np.take_along_axis(scores, best, axis=1).ravel()
+    truth = np.take_along_axis(targets, best, axis=1).ravel()
+    order = np.argsort(-chosen, kind="stable")
+    positives = int((targets == 1).sum())
+    return average_precision(
+        truth[order], positives, max(truth.size, positives)
+    )
+
+
+def bootstrap(
+    ranking,
+    ratings,
+    other=None,
+    class_ids=None,
+    k: int = K,
+    num_samples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """MAP@K, or a difference of two, with an interval over videos.
+
+    Videos, not ratings, are drawn with replacement: segments of a video are
+    alike.  A video drawn m times has its segments m times, one after the
+    other, where they stand in the list; lists stay cut where they were.  A
+    class without positives in a sample is left out of that sample's mean.
+
+    Args:
+        other: Where given, the result is the MAP of `ranking` less that of
+            `other`, both on the same samples: a paired difference.
+        level: Mass between the two ends, which are percentiles.
+    """
+    rankings = [r for r in (ranking, other) if r is not None]
+    both = [rated_pairs(r, ratings, class_ids, k) for r in rankings]
+    estimate = _difference(both, k)
+    rng = np.random.default_rng(seed)
+    size = int(both[0].video.max()) + 1
+    samples = np.empty(num_samples)
+    for i in range(num_samples):
+        copies = np.bincount(rng.integers(0, size, size), minlength=size)
+        copies = copies[both[0].video]
+        samples[i] = _difference([_resampled(r, copies) for r in both], k)
+    tail = 50 * (1 - level)
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    return Interval(estimate, float(low), float(high))
+
+
+def _difference(rated, k):
+    values = [_mean(class_precisions(r, k), "exclude") for r in rated]
+    return values[0] - sum(values[1:])
+
+
+def _resampled(rated, copies):
+    columns = (np.repeat(array, copies) for array in rated[1:])
+    return RatedPairs(rated.class_ids, *columns)
+
+
+def rated_pairs(ranking, ratings, class_ids, k) -> RatedPairs:
+    label = np.asarray(ratings["label"]).astype(np.int64)
+    score = np.asarray(ratings["score"])
+    video_id = np.asarray(ratings["video_id"])
+    start = np.asarray(ratings["start"])
+    if not np.isin(score, (0, 1)).all():
+        raise ValueError(
+            "A rating's `score` must be 0 or 1; leave unrated pairs out. "
+            f"Received: score={score[~np.isin(score, (0, 1))][0]}"
+        )
+    classes = np.unique(label) if class_ids is None else class_ids
+    classes = np.asarray(classes, np.int64)
+    if k < 1 or not len(classes) or len(np.unique(classes)) < len(classes):
+        raise ValueError(
+            "MAP needs `k` of at least 1 and at least one class, each once. "
+            f"Received: k={k}, {len(classes)} classes"
+        )
+    keep = np.isin(label, classes)
+    label, start = label[keep], start[keep]
+    video_names, video = np.unique(video_id[keep], return_inverse=True)
+    sorter = np.argsort(classes)
+    column = sorter[np.searchsorted(classes, label, sorter=sorter)]
+    truth = score[keep] == 1
+    first = _once(column, video, start, truth)
+    column, video, start = column[first], video[first], start[first]
+    rank = ranking.ranks(classes[column], video_names[video], start)
+    rank[rank > k] = 0
+    return RatedPairs(classes, column, truth[first], video, rank)
+
+
+def _once(column, video, start, truth):
+    """Rows of the different pairs; a rating repeated counts once."""
+    order = np.lexsort((truth, start, video, column))
+    same = np.ones(max(len(order) - 1, 0), bool)
+    for key in (column, video, start):
+        same &= np.diff(key[order]) == 0
+    clash = same & np.diff(truth[order])
+    if clash.any():
+        row = order[np.argmax(clash)]
+        raise ValueError(
+            "A segment cannot be both positive and negative for a class; "
+            f"remove one rating. Received: start={start[row]}, rating {row}"
+        )
+    return order[np.r_[True, ~same][: len(order)]]
+
+
+def _positives(rated):
+    size = len(rated.class_ids)
+    return np.bincount(rated.column[rated.truth], minlength=size)
+
+
+def class_precisions(rated, k) -> np.ndarray:
+    """AP of every class; NaN without positives."""
+    size = len(rated.class_ids)
+    listed = np.flatnonzero(rated.rank > 0)
+    listed = listed[np.lexsort((rated.rank[listed], rated.column[listed]))]
+    column, truth = rated.column[listed], rated.truth[listed]
+    begin = np.searchsorted(column, column)  # where the class begins
+    hits = np.cumsum(truth)
+    hits -= (hits - truth)[begin] if len(begin) else 0
+    seen = np.arange(1, len(column) + 1) - begin
+    total = np.bincount(column, truth * hits / seen, minlength=size)
+    positives = _positives(rated)
+    with np.errstate(invalid="ignore"):
+        return np.where(positives > 0, total / np.minimum(positives, k), np.nan)
+
+
+def _mean(values, no_positives) -> float:
+    if no_positives not in ("exclude", "zero"):
+        raise ValueError(
+            '`no_positives` must be "exclude" or "zero". Received: '
+            f"no_positives={no_positives!r}"
+        )
+    missing = np.isnan(values)
+    if missing.all():
+        raise ValueError(
+            "No class has a positive rating, so there is nothing to score; "
+            f"look at the ratings. Received: {len(values)} classes"
+        )
+    if no_positives == "exclude":
+        return float(values[~missing].mean())
+    return float(np.where(missing, 0, values).mean())
+
+
+def _floor(ranking, rated, k, num_permutations, seed):
+    rng = np.random.default_rng(seed)
+    size = len(rated.class_ids)
+    listed = np.array([len(ranking.indices(c)) for c in rated.class_ids])
+    table = len(ranking.starts)
+    candidates = np.where(listed < min(k, table), listed, table)
+    # Only what is listed, or lies in the table of a list that was cut, can
+    # be met; of those, the number above the cut is hypergeometric.
+    cut = candidates[rated.column] > listed[rated.column]
+    known = np.flatnonzero((rated.rank > 0) | (cut & (rated.rank == 0)))
+    column = rated.column[known]
+    rated_here = np.bincount(column, minlength=size)
+    total = np.zeros(size)
+    for _ in range(num_permutations):
+        rank = np.zeros_like(rated.rank)
+        order = known[np.lexsort((rng.random(len(known)), column))]
+        begin = np.searchsorted(rated.column[order], rated.column[order])
+        place = np.arange(1, len(order) + 1) - begin
+        above = rng.hypergeometric(
+            rated_here,
+            np.maximum(candidates - rated_here, 0),
+            np.minimum(candidates, k),
+        )
+        rank[order] = np.where(place <= above[rated.column[order]], place, 0)
+        total += class_precisions(rated._replace(rank=rank), k)
+    return total / num_permutations
