@@ -1,0 +1,227 @@
+"""Videos of some shards -> examples in an order -> batches."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.records import Video
+from kit.shards import Report, SeenIds, read_shard
+from kit.spec import FrameSpec
+from kit.splits import Holdout, check_part
+
+OPEN_SHARDS = 8
+BUFFER_EXAMPLES = 16_384
+BUFFER_BYTES = 256 * 2**20
+
+
+class Example(NamedTuple):
+    """One row of a batch to be.
+
+    Attributes:
+        rgb, audio: The frames, uint8 `(n, rgb)` and `(n, audio)`.
+        first: Row of the window where the first of them goes.
+        classes, scores: What is known of it, both `(L,)`.
+        video_id, start: Where it is from; `start` in frames.
+    """
+
+    rgb: np.ndarray
+    audio: np.ndarray
+    first: int
+    classes: np.ndarray
+    scores: np.ndarray | int
+    video_id: bytes
+    start: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """In what order examples come, and how many make a batch."""
+
+    batch_size: int
+    shuffle: bool = False
+    seed: int = 0
+    first_epoch: int = 0
+    repeat: bool = False
+    drop_remainder: bool | None = None
+
+    def __post_init__(self):
+        check_whole("batch_size", self.batch_size, 1)
+        check_whole("seed", self.seed, 0)
+        check_whole("first_epoch", self.first_epoch, 0)
+
+    @property
+    def full(self) -> bool:
+        """Whether every batch is full."""
+        drop = self.drop_remainder
+        return self.repeat if drop is None else drop
+
+    def epochs(self) -> Iterator[np.random.Generator]:
+        """The source of chance of each epoch."""
+        count = itertools.count(self.first_epoch)
+        for epoch in itertools.islice(count, None if self.repeat else 1):
+            yield np.random.default_rng([self.seed, epoch])
+
+
+@dataclass(frozen=True)
+class Source:
+    """The videos of a part of some shards, checked as they are read."""
+
+    shards: tuple[str, ...]
+    spec: FrameSpec
+    holdout: Holdout
+    part: str
+    report: Report
+    num_classes: int | None = None
+    class_ids: np.ndarray | None = None
+
+    def read(self, path: str, seen: SeenIds) -> Iterator[Video]:
+        """The wanted videos of one shard."""
+        for video in read_shard(
+            path, self.report, seen, self.spec, self.num_classes, self.class_ids
+        ):
+            if self.holdout.select([video.video_id], self.part)[0]:
+                yield video
+
+    def one_pass(self, rng=None) -> Iterator[Video]:
+        """All of them once: in order, or mixed by `rng`."""
+        self.report.start()
+        seen = SeenIds()
+        order = range(len(self.shards))
+        if rng is not None:
+            order = rng.permutation(len(self.shards))
+        waiting = (self.read(self.shards[at], seen) for at in order)
+        width = 1 if rng is None else OPEN_SHARDS
+        opened = list(itertools.islice(waiting, width))
+        while opened:
+            for reader in opened[:]:
+                video = next(reader, None)
+                if video is not None:
+                    yield video
+                    continue
+                at = opened.index(reader)
+                opened[at : at + 1] = itertools.islice(waiting, 1)
+        self.report.finish()
+
+
+def source(shards, spec, holdout, part, on_error, **known) -> Source:
+    """A `Source`, its arguments checked."""
+    check_part(part)
+    shards = (shards,) if isinstance(shards, str) else tuple(map(str, shards))
+    if not shards:
+        raise ValueError(
+            "`shards` must name at least one file: see `list_shards`. "
+            f"Received: shards={shards!r}"
+        )
+    return Source(shards, spec, holdout, part, Report.of(on_error), **known)
+
+
+def check_whole(name: str, value, least: int) -> None:
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"`{name}` must be a whole number of at least {least}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def class_columns(class_ids) -> np.ndarray:
+    """Class id -> column of the targets, -1 where there is none."""
+    ids = np.asarray(class_ids)
+    if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
+        raise ValueError(
+            "`class_ids` must be a list of vocabulary ids. "
+            f"Received: class_ids={class_ids!r}"
+        )
+    if ids.min() < 0 or len(np.unique(ids)) < len(ids):
+        raise ValueError(
+            "`class_ids` must be different ids of at least 0. "
+            f"Received: class_ids={class_ids!r}"
+        )
+    columns = np.full(ids.max() + 1, -1)
+    columns[ids] = np.arange(len(ids))
+    return columns
+
+
+def as_dataset(batches: Callable, length, dim, columns, rows, extra=()):
+    """Wraps a generator of batches; `rows` is None where it varies."""
+    import tensorflow as tf
+
+    inputs = {
+        "frames": tf.TensorSpec((rows, length, dim), tf.uint8),
+        "mask": tf.TensorSpec((rows, length), tf.bool),
+    }
+    ids = tf.TensorSpec((rows,), tf.string)
+    starts = tf.TensorSpec((rows,), tf.int32)
+    signature = (inputs,)
+    if columns is not None:
+        signature += (tf.TensorSpec((rows, columns), tf.int8),)
+    signature += {"": (), "ids": (ids,), "starts": ((ids, starts),)}[extra]
+    return tf.data.Dataset.from_generator(
+        batches, output_signature=signature
+    ).prefetch(2)
+
+
+def dataset(source, cut, order, length, columns, fill=0, extra=""):
+    """The `tf.data.Dataset` of the examples that `cut` makes of videos."""
+    spec = source.spec
+
+    def examples():
+        for rng in order.epochs():
+            passed = source.one_pass(rng if order.shuffle else None)
+            found = (example for video in passed for example in cut(video, rng))
+            if order.shuffle:
+                size = BUFFER_BYTES // (length * spec.dim)
+                found = _mixed(found, min(size + 1, BUFFER_EXAMPLES), rng)
+            first = next(found, None)
+            if first is None:
+                raise ValueError(
+                    "The shards hold nothing to read: give frame-level shards "
+                    "(rated ones, from 3/frame/validate, where ratings are "
+                    f"needed) or another `part`. Received: "
+                    f"part={source.part!r}, shards={source.shards[:3]!r}"
+                )
+            yield first
+            yield from found
+
+    def batches():
+        stream = examples()
+        while rows := list(itertools.islice(stream, order.batch_size)):
+            if len(rows) == order.batch_size or not order.full:
+                yield _collate(rows, spec, length, columns, fill, extra)
+
+    rows = order.batch_size if order.full else None
+    return as_dataset(batches, length, spec.dim, columns, rows, extra)
+
+
+def _mixed(examples, size, rng):
+    """Examples from a buffer of `size`, picked at random."""
+    buffer = list(itertools.islice(examples, size))
+    for example in examples:
+        at = int(rng.integers(size))
+        yield buffer[at]
+        buffer[at] = example
+    for at in rng.permutation(len(buffer)):
+        yield buffer[at]
+
+
+def _collate(rows, spec, length, columns, fill, extra):
+    """A batch of the examples in `rows`, padded to `length` frames."""
+    frames = np.zeros((len(rows), length, spec.dim), np.uint8)
+    mask = np.zeros((len(rows), length), bool)
+    for at, row in enumerate(rows):
+        here = slice(row.first, row.first + len(row.rgb))
+        frames[at, here, : spec.rgb] = row.rgb
+        frames[at, here, spec.rgb :] = row.audio
+        mask[at, here] = True
+    batch = ({"frames": frames, "mask": mask},)
+    if columns is not None:
+        targets = np.full((len(rows), columns), fill, np.int8)
+        if columns:
+            for at, row in enumerate(rows):
+                targets[at, row.classes] = row.scores
+        batch += (targets,)
+    ids = [row.video_id for row in rows]
+    starts = np.array([row.start for row in rows], np.int32)
+    return batch + {"": (), "ids": (ids,), "starts": ((ids, starts),)}[extra]
