@@ -1,0 +1,163 @@
+"""NeXtVLAD: NetVLAD on groups of an expanded feature, far fewer weights."""
+
+import keras
+from keras import ops
+
+from kit.layers.masking import frame_mask
+from kit.layers.normalization import l2_normalize
+
+
+@keras.saving.register_keras_serializable(package="kit")
+class NeXtVLAD(keras.layers.Layer):
+    """Learnable pooling of frames by groups, each with its own attention.
+
+    Equations 11 to 14 of the paper.  A frame is expanded to `expansion * dim`
+    features and cut into G groups.  Every group g is softly assigned to the K
+    clusters from the whole expanded frame, `softmax(W_g x)`, weighed by an
+    attention `sigmoid(w_g x + b_g)`, and its residuals from the centres,
+    which the groups share, are summed over frames and groups and scaled to
+    unit length.  As groups are summed, the descriptor is G times smaller than
+    NetVLAD's, and so is the layer after it.
+
+    A group of a frame is one term of the sum, so the layer treats (T, G) as
+    one axis of T * G terms; no tensor of shape (B, T, G, K, D) is formed.
+    Softmax, normalisations and sums over frames are in float32.  Masked
+    frames take part neither in the sums nor in the batch moments.
+
+    Args:
+        num_clusters: K, the number of clusters.
+        num_groups: G; it must divide the expanded width.
+        expansion: How many times wider the expanded frame is; below 1 it is
+            narrower.
+        use_batch_norm: Whether to normalise the assignment and the
+            descriptor.  Paper: it does not mention this, but the published
+            models do, and without it NeXtVLAD tends to collapse.  Without it
+            the assignment has the bias of equation 13.
+        momentum: Momentum of the batch normalisations' moving moments.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch_size, num_frames, dim)`.
+        mask: Boolean tensor of shape `(batch_size, num_frames)`, true for
+            real frames.
+
+    Output:
+        Tensor of shape
+        `(batch_size, num_clusters * expansion * dim / num_groups)`.
+
+    Example:
+
+    >>> NeXtVLAD(4, num_groups=2)(np.ones((2, 30, 8), dtype="float32")).shape
+    (2, 32)
+
+    Reference:
+
+    - [Lin et al., 2018](https://arxiv.org/abs/1811.05014)
+    """
+
+    def __init__(
+        self,
+        num_clusters,
+        num_groups=8,
+        expansion=2,
+        use_batch_norm=True,
+        momentum=0.99,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_clusters < 1 or num_groups < 1 or expansion <= 0:
+            raise ValueError(
+                "`num_clusters` and `num_groups` must be at least 1 and "
+                f"`expansion` positive. Received: num_clusters={num_clusters}"
+                f", num_groups={num_groups}, expansion={expansion}"
+            )
+        self.num_clusters = num_clusters
+        self.num_groups = num_groups
+        self.expansion = expansion
+        self.use_batch_norm = use_batch_norm
+        self.momentum = momentum
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        expanded = self._expanded_dim(input_shape[-1])
+        group_dim = expanded // self.num_groups
+        assignments = self.num_groups * self.num_clusters
+        self.expand = self._dense("expand", input_shape[-1], expanded)
+        self.attend = self._dense("attend", expanded, self.num_groups)
+        self.assign = self._dense(
+            "assign", expanded, assignments, use_bias=not self.use_batch_norm
+        )
+        self.centers = self.add_weight(
+            name="centers",
+            shape=(self.num_clusters, group_dim),
+            initializer=keras.initializers.RandomNormal(stddev=group_dim**-0.5),
+            autocast=False,
+        )
+        if self.use_batch_norm:
+            self.assign_norm = self._batch_norm("assign_norm")
+            self.assign_norm.build((None, None, assignments))
+            self.output_norm = self._batch_norm("output_norm")
+            self.output_norm.build((None, self.num_clusters * group_dim))
+
+    def _expanded_dim(self, dim):
+        expanded = self.expansion * dim
+        if expanded % self.num_groups:
+            raise ValueError(
+                "`num_groups` must divide the expanded width: change it or "
+                f"`expansion`. Received: num_groups={self.num_groups}, "
+                f"expansion={self.expansion}, width={dim}"
+            )
+        return int(expanded)
+
+    def _dense(self, name, dim, units, **kwargs):
+        layer = keras.layers.Dense(
+            units, name=name, dtype=self.dtype_policy, **kwargs
+        )
+        layer.build((None, None, dim))
+        return layer
+
+    def _batch_norm(self, name):
+        return keras.layers.BatchNormalization(
+            momentum=self.momentum, name=name, dtype=self.dtype_policy
+        )
+
+    def call(self, inputs, mask=None, training=None):
+        mask = frame_mask(inputs, mask)
+        x = self.expand(inputs)  # (B, T, G * D)
+        attention = ops.sigmoid(ops.cast(self.attend(x), "float32"))
+        attention = ops.where(ops.expand_dims(mask, -1), attention, 0.0)
+        logits = self.assign(x)  # (B, T, G * K)
+        if self.use_batch_norm:
+            logits = self.assign_norm(logits, mask=mask, training=training)
+        # From here on a group of a frame is one term: N = T * G.
+        terms = ops.shape(x)[1] * self.num_groups
+        logits = ops.reshape(logits, (-1, terms, self.num_clusters))
+        attention = ops.reshape(attention, (-1, terms, 1))
+        x = ops.reshape(x, (-1, terms, self.centers.shape[1]))
+        assignment = ops.softmax(ops.cast(logits, "float32"), axis=-1)
+        assignment = assignment * attention  # (B, N, K)
+        x = ops.cast(x, "float32")
+        total = ops.einsum("bnk,bnd->bkd", assignment, x)
+        mass = ops.expand_dims(ops.sum(assignment, axis=1), -1)  # (B, K, 1)
+        vlad = l2_normalize(total - mass * self.centers)  # (B, K, D)
+        vlad = ops.reshape(vlad, (-1, self.centers.shape[0] * vlad.shape[-1]))
+        vlad = ops.cast(vlad, self.compute_dtype)
+        if self.use_batch_norm:
+            vlad = self.output_norm(vlad, training=training)
+        return vlad
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def compute_output_shape(self, input_shape):
+        group_dim = self._expanded_dim(input_shape[-1]) // self.num_groups
+        return (input_shape[0], self.num_clusters * group_dim)
+
+    def get_config(self):
+        config = {
+            "num_clusters": self.num_clusters,
+            "num_groups": self.num_groups,
+            "expansion": self.expansion,
+            "use_batch_norm": self.use_batch_norm,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}

@@ -1,0 +1,99 @@
+"""What training minimises, leaving out what nobody rated."""
+
+import keras
+from keras import ops
+
+from kit.layers.mixture_of_models import MixtureOfModels
+
+UNRATED = -1
+
+
+@keras.saving.register_keras_serializable(package="kit")
+class MaskedBinaryCrossentropy(keras.losses.Loss):
+    """Binary cross-entropy on probabilities, over the rated classes.
+
+    Summed over classes and averaged over the batch, so that the size of a
+    gradient does not depend on how many classes there are or are rated.
+
+    A probability enters as `log(p + 1e-7)` in float32: finite for 0 and 1,
+    and unlike clipping it leaves a confident mistake its gradient.
+
+    Call arguments:
+        y_true: int8 of shape `(batch_size, num_classes)`: 1 yes, 0 no,
+            -1 nobody rated it.
+        y_pred: Probabilities of shape `(batch_size, num_classes)`.
+    """
+
+    def __init__(self, name="masked_binary_crossentropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        y_pred = ops.cast(y_pred, "float32")
+        right = ops.where(y_true == 1, y_pred, 1.0 - y_pred)
+        losses = -ops.log(right + 1e-7)
+        return ops.sum(ops.where(y_true == UNRATED, 0.0, losses), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="kit")
+class DistillationLoss(keras.losses.Loss):
+    """The loss of a mixture whose branches also learn from it.
+
+    Equations 17 to 19 of the paper: binary cross-entropy of the mixture and
+    of each branch, plus `T^2` times the KL divergence of each branch from the
+    mixture, both softened by the temperature T.  The mixture teaches and
+    takes no gradient from the divergence.  Unrated classes (-1) are left out
+    of the cross-entropies; the divergence needs no ratings and runs over all
+    classes.
+
+    Args:
+        temperature: T; the paper's is 3.
+
+    Call arguments:
+        y_true: int8 of shape `(batch_size, num_classes)`.
+        y_pred: Logits of shape `(batch_size, 1 + num_branches, num_classes)`,
+            the mixture's first.
+
+    Reference:
+
+    - [Lan et al., 2018](https://arxiv.org/abs/1806.04606)
+    """
+
+    def __init__(self, temperature=3.0, name="distillation", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if temperature <= 0:
+            raise ValueError(
+                "`temperature` must be positive. "
+                f"Received: temperature={temperature}"
+            )
+        self.temperature = temperature
+
+    def call(self, y_true, y_pred):
+        logits = ops.cast(y_pred, "float32")
+        y_true = ops.expand_dims(y_true, 1)  # (B, 1, C)
+        target = ops.cast(y_true == 1, "float32")
+        losses = ops.softplus(logits) - target * logits  # (B, 1 + N, C)
+        losses = ops.where(y_true == UNRATED, 0.0, losses)
+        softened = ops.log_softmax(logits / self.temperature, axis=-1)
+        teacher = ops.stop_gradient(softened[:, :1])
+        divergence = ops.exp(teacher) * (teacher - softened[:, 1:])
+        return ops.sum(losses, axis=(1, 2)) + self.temperature**2 * ops.sum(
+            divergence, axis=(1, 2)
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def loss_for(model: keras.Model) -> keras.losses.Loss:
+    """The loss to train a model with: `training_model(model)` minimises it.
+
+    Args:
+        model: A model of `kit.models`, or its training model.
+
+    Returns:
+        `DistillationLoss` for a mixture of models, `MaskedBinaryCrossentropy`
+        for every other.
+    """
+    if any(isinstance(layer, MixtureOfModels) for layer in model.layers):
+        return DistillationLoss()
+    return MaskedBinaryCrossentropy()

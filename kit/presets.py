@@ -1,0 +1,272 @@
+"""The nine members of the paper's ensemble, as plain values."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from kit import models
+from kit.spec import FrameSpec
+
+
+@dataclass(frozen=True)
+class Member:
+    """One row of the paper's table 3.
+
+    Args:
+        title: The paper's spelling.
+        builder: Name of a builder in `kit.models`.
+        arguments: What the builder is given at the paper's size.
+        num_frames: Frames of a video that a training example has.
+        shifts: First and last shift, in frames, of test-time augmentation.
+        weight: The paper's weight in the ensemble, in per cent.
+        public: The published public MAP@100K.
+        private: The published private MAP@100K.
+    """
+
+    title: str
+    builder: str
+    arguments: Mapping[str, object]
+    num_frames: int
+    shifts: tuple[int, int]
+    weight: float | None = None
+    public: float | None = None
+    private: float | None = None
+
+
+# The published weights sum to 100.20.
+MEMBERS = {
+    "GatedNetVLAD": Member(
+        title="GatedNetVLAD(H1024C16)",
+        builder="gated_netvlad",
+        arguments={"num_clusters": 16, "hidden_dim": 1024},
+        num_frames=5,
+        shifts=(-1, 1),
+        weight=0.22,
+        public=0.7629,
+        private=0.7556,
+    ),
+    "BERT-L2h12": Member(
+        title="BERT(L2h12)",
+        builder="bert",
+        arguments={"num_layers": 2, "num_heads": 12, "pooling": "concat"},
+        num_frames=5,
+        shifts=(-1, 1),
+        weight=2.81,
+        public=0.7729,
+        private=0.7680,
+    ),
+    "BERTCrossMean": Member(
+        title="BERTCrossMean(L2h8)",
+        builder="bert_cross",
+        arguments={"num_layers": 1, "num_heads": 8, "pooling": "mean"},
+        num_frames=5,
+        shifts=(-1, 1),
+        weight=4.90,
+        public=0.7748,
+        private=0.7680,
+    ),
+    "BERT-L3h12": Member(
+        title="BERT(L3h12)",
+        builder="bert",
+        arguments={"num_layers": 3, "num_heads": 12, "pooling": "concat"},
+        num_frames=5,
+        shifts=(-1, 1),
+        weight=13.88,
+        public=0.7751,
+        private=0.7688,
+    ),
+    "BERTCrossAttn": Member(
+        title="BERTCrossAttn(L2h8)",
+        builder="bert_cross",
+        arguments={"num_layers": 1, "num_heads": 8, "pooling": "attention"},
+        num_frames=5,
+        shifts=(-1, 1),
+        weight=5.97,
+        public=0.7758,
+        private=0.7692,
+    ),
+    "BERTFirst": Member(
+        title="BERTFirst(L2h12)",
+        builder="bert",
+        arguments={"num_layers": 2, "num_heads": 12, "pooling": "first"},
+        num_frames=5,
+        shifts=(-2, 1),
+        weight=19.67,
+        public=0.7792,
+        private=0.7707,
+    ),
+    "MixNeXtVLAD-300": Member(
+        title="MixNeXtVLAD(Iter 300)",
+        builder="mix_next_vlad",
+        arguments={"num_branches": 3, "num_clusters": 112, "num_groups": 8},
+        num_frames=300,
+        shifts=(-1, 1),
+        weight=20.03,
+        public=0.7809,
+        private=0.7711,
+    ),
+    "MixNeXtVLAD-60": Member(
+        title="MixNeXtVLAD(Iter 60)",
+        builder="mix_next_vlad",
+        arguments={"num_branches": 3, "num_clusters": 112, "num_groups": 8},
+        num_frames=60,
+        shifts=(0, 2),
+        weight=17.26,
+        public=0.7796,
+        private=0.7721,
+    ),
+    "BERTMean": Member(
+        title="BERTMean(L2h12)",
+        builder="bert",
+        arguments={"num_layers": 2, "num_heads": 12, "pooling": "mean"},
+        num_frames=5,
+        shifts=(-2, 1),
+        weight=15.46,
+        public=0.7802,
+        private=0.7725,
+    ),
+}
+
+# A plain model that goes through the same stages, to compare the members to.
+REFERENCE = "Logistic"
+BASELINES = {
+    REFERENCE: Member(
+        title="logistic regression on the mean frame",
+        builder="frame_mean",
+        arguments={},
+        num_frames=5,
+        shifts=(0, 0),
+    ),
+}
+
+# What `scale="tiny"` changes: sizes at which a member trains on the sample in
+# a minute on two cores.  Batch normalisation forgets faster, since there are
+# tens of steps where the paper had 200,000.
+_TINY_BERT = {
+    "num_heads": 4,
+    "feed_forward_dim": 256,
+    "projection_dim": 128,
+    "num_mixtures": 2,
+}
+TINY = {
+    "gated_netvlad": {
+        "num_clusters": 8,
+        "hidden_dim": 128,
+        "num_mixtures": 2,
+        "momentum": 0.9,
+    },
+    "mix_next_vlad": {
+        "num_clusters": 8,
+        "num_groups": 4,
+        "expansion": 1 / 16,
+        "hidden_dim": 128,
+        "reduction": 8,
+        "dropout_rate": 0.2,
+        "momentum": 0.9,
+    },
+    "bert": _TINY_BERT,
+    "bert_cross": _TINY_BERT,
+    "frame_mean": {},
+}
+TINY_FRAMES = 20  # of a training example, where the paper's member sees more
+
+
+def member(name: str) -> Member:
+    """The member, or the baseline, of that name.
+
+    Raises:
+        ValueError: Where there is none.
+    """
+    known = MEMBERS | BASELINES
+    if name not in known:
+        raise ValueError(
+            "A member must be one of the paper's nine, or the baseline: "
+            f"{', '.join(known)}. Received: {name!r}"
+        )
+    return known[name]
+
+
+def sampling(name: str, scale: str = "paper") -> dict:
+    """Which frames a pre-training example has, as `data.videos` takes it.
+
+    Five in a row for a member that sees a segment; 60 or 300 from anywhere for
+    one that sees a video.
+    """
+    num_frames = member(name).num_frames
+    if scale == "tiny":
+        num_frames = min(num_frames, TINY_FRAMES)
+    one_segment = member(name).num_frames == models.YOUTUBE_8M.segment_frames
+    how = "run" if one_segment else "frames"
+    return {"num_frames": num_frames, "sampling": how}
+
+
+def load(stage) -> keras.Model:
+    """Builds the member that a stage of training left, with its weights.
+
+    Args:
+        stage: Folder with `config.json` and `stage.weights.h5`.
+
+    Raises:
+        ValueError: Where the stage is not complete.
+    """
+    stage = Path(stage)
+    if not (stage / "config.json").exists():
+        raise ValueError(
+            "A stage must be finished before its weights are used: run its "
+            f"notebook again. Received: {stage}, without config.json"
+        )
+    config = json.loads((stage / "config.json").read_text())
+    model = build(
+        config["member"],
+        class_ids=config["class_ids"],
+        scale=config["scale"],
+        spec=FrameSpec(**config["spec"]),
+    )
+    model.load_weights(stage / "stage.weights.h5")
+    return model
+
+
+def build(
+    name: str,
+    num_classes: int = 3862,
+    *,
+    class_ids: Sequence[int] | None = None,
+    spec: FrameSpec = models.YOUTUBE_8M,
+    scale: str = "paper",
+    seed: int | None = 0,
+) -> keras.Model:
+    """Builds a member of the ensemble, without pre-trained weights.
+
+    Args:
+        name: A key of `MEMBERS` or `BASELINES`.
+        num_classes: How many classes, with the ids 0, 1, 2 and so on.
+        class_ids: Their vocabulary ids instead, where they are others.
+        spec: The `FrameSpec` of the data.
+        scale: `"paper"`, or `"tiny"` for the same architecture in a size
+            that trains on two cores.
+        seed: Passed to `keras.utils.set_random_seed`, so that the same seed
+            gives the same model; `None` to go on from the present state.
+
+    Returns:
+        A model as described in `kit.models`.
+
+    Raises:
+        ValueError: Where the name or the scale is unknown.
+    """
+    preset = member(name)
+    if scale not in ("paper", "tiny"):
+        raise ValueError(
+            f"`scale` must be 'paper' or 'tiny'. Received: scale={scale!r}"
+        )
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    arguments = dict(preset.arguments)
+    if scale == "tiny":
+        arguments |= TINY[preset.builder]
+    if arguments.get("pooling") == "concat":
+        arguments["num_frames"] = spec.segment_frames
+    ids = range(num_classes) if class_ids is None else class_ids
+    return getattr(models, preset.builder)(ids, spec, **arguments)
