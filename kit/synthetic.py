@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+import string
 import tempfile
 from pathlib import Path
 
@@ -24,9 +25,6 @@ CARD = "synthetic.json"
 SHARES = {"train": 5 / 12, "validate": 4 / 12, "test": 3 / 12}
 SHARD_VIDEOS = 100
 COLUMNS = ["video_id", "start", "label", "score"]
-ID_CHARACTERS = (
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-)
 
 
 def write_sample(
@@ -34,20 +32,19 @@ def write_sample(
     seed: int = 0,
     *,
     num_videos: int = 1200,
-    spec: FrameSpec = FrameSpec(),
+    spec: FrameSpec | None = None,
     progress: bool = False,
 ) -> Path:
     """Writes the simulated data set; the same seed gives the same bytes.
 
-    The sample is written beside `folder` under a temporary name and renamed
-    when complete.  An older sample of the same name is replaced; anything
-    else is left alone.
+    It is written beside `folder` under a temporary name and renamed when
+    complete.  An older sample of that name is replaced, nothing else is.
 
     Args:
         folder: Where the sample goes.
         seed: Of the world and its videos; a whole number from 0.
-        num_videos: In all three splits together, at least 12.
-        spec: Sizes of frame, video and segment.
+        num_videos: In the three splits together, at least 12.
+        spec: Sizes of frame, video and segment; `None` is YouTube-8M's.
         progress: Print a line a shard.
 
     Returns:
@@ -57,66 +54,62 @@ def write_sample(
         ValueError: If a number is out of range, or `folder` holds something
             other than a sample.
     """
-    for name, value, least in (("seed", seed, 0),
-                               ("num_videos", num_videos, 12)):  # fmt: skip
-        whole = isinstance(value, int | np.integer)
-        if not whole or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"`{name}` must be a whole number of at least {least}. "
-                f"Received: {name}={value!r}"
-            )
     folder = Path(folder)
-    if folder.exists() and not is_sample(folder):
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise ValueError(
-                "A sample replaces only an older sample: name a new or empty "
-                f"folder. Received: folder={str(folder)!r}"
-            )
+    _whole("seed", seed, 0)
+    _whole("num_videos", num_videos, 12)
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not is_sample(folder):
+        raise ValueError(
+            "A sample replaces only an older sample: name a new or an empty "
+            f"folder. Received: folder={str(folder)!r}"
+        )
     world = World(int(seed), spec)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-",
-                                    dir=folder.parent))  # fmt: skip
+    scratch = Path(tempfile.mkdtemp(prefix=".sample-", dir=folder.parent))
     try:
-        made = scratch / "sample"
-        _write(made, world, int(num_videos), progress)
+        _write(scratch / "new", world, int(num_videos), progress)
         if folder.exists():
-            os.replace(folder, scratch / "replaced")
-        os.replace(made, folder)
+            os.replace(folder, scratch / "old")
+        os.replace(scratch / "new", folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
-def _write(folder, world, num_videos, progress):
-    """Writes every file of a sample into a folder that does not exist yet."""
-    counts = {split: round(num_videos * SHARES[split]) for split in SHARES}
-    counts["train"] += num_videos - sum(counts.values())
-    rng = np.random.default_rng([world.seed, 3])
-    digits = rng.choice(62**4, num_videos, replace=False)
-    ids = ["".join(ID_CHARACTERS[n // 62**k % 62] for k in range(4))
-           for n in digits]  # fmt: skip
-    tables, label_counts, first = {}, None, 0
-    for split, count in counts.items():
-        numbers = range(first, first + count)
-        tables[split] = _write_split(
-            folder / split, world, split, numbers, ids, progress
+def _whole(name, value, least):
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(
+            f"`{name}` must be a whole number of at least {least}. "
+            f"Received: {name}={value!r}"
         )
+
+
+def _write(folder, world, num_videos, progress):
+    """Writes every file of a sample into a new folder."""
+    counts = {split: int(num_videos * SHARES[split]) for split in SHARES}
+    counts["train"] += num_videos - sum(counts.values())
+    ids = _draw_ids(world.seed, num_videos)
+    videos, first = {}, 0
+    for split, count in counts.items():
+        (folder / split).mkdir(parents=True)
+        path = str(folder / split / split)
+        numbers = range(first, first + count)
+        videos[split] = _write_shards(path, world, numbers, ids, progress)
         first += count
-    label_counts = tables["train"][2]
-    ratings, truth, _ = tables["test"]
-    ratings.to_csv(folder / "test_ratings.csv", index=False)
-    truth.to_csv(folder / "test_truth.csv", index=False)
-    _vocabulary(world, label_counts).to_csv(
-        folder / "vocabulary.csv", index=False
-    )
-    rated = pd.DataFrame({"Index": world.ids[world.rated]})
-    rated.to_csv(folder / "segment_label_ids.csv", index=False)
+    tables = {
+        "test_ratings": _ratings(world, videos["test"]),
+        "test_truth": _truth(world, videos["test"]),
+        "vocabulary": _vocabulary(world, videos["train"].values()),
+        "segment_label_ids": pd.DataFrame({"Index": world.ids[world.rated]}),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
     card = {
         "format": "kit.synthetic",
         "format_version": FORMAT_VERSION,
-        "simulated": True,
-        "statement": "Simulated data: no video, label or rating in this "
-        "folder is real. Written by kit.synthetic.write_sample.",
+        "simulated": "No video, label or rating in this folder is real: "
+        "kit.synthetic.write_sample made them up.",
         "seed": world.seed,
         "num_videos": num_videos,
         "splits": counts,
@@ -125,107 +118,112 @@ def _write(folder, world, num_videos, progress):
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
 
-def _write_split(folder, world, split, numbers, ids, progress):
-    """Writes one split's shards; returns its ratings, truth and label counts.
+def _draw_ids(seed, count):
+    """Different ids of four characters, as YouTube-8M's."""
+    characters = np.array(list(string.digits + string.ascii_letters))
+    rng = np.random.default_rng([seed, 3])
+    codes = rng.choice(characters.size**4, count, replace=False)
+    places = codes[:, None] // characters.size ** np.arange(4)
+    return ["".join(row) for row in characters[places % characters.size]]
 
-    The truth has a row for every segment and rated class, true or not.
-    """
+
+def _write_shards(path, world, numbers, ids, progress):
+    """Writes a split; returns its videos by id, without their frames."""
     import tensorflow as tf
 
-    folder.mkdir(parents=True)
-    step, classes = world.spec.segment_frames, world.ids[world.rated]
-    ratings, truth = [], []
-    label_counts = pd.Series(0, index=world.ids)
+    split, videos = os.path.basename(path), {}
     for shard, start in enumerate(range(0, len(numbers), SHARD_VIDEOS)):
-        path = folder / f"{split}{shard:02d}.tfrecord"
-        with tf.io.TFRecordWriter(str(path)) as writer:
+        name = f"{path}{shard:02d}.tfrecord"
+        with tf.io.TFRecordWriter(name) as writer:
             for number in numbers[start : start + SHARD_VIDEOS]:
                 video = world.video(number, rated=split != "train")
-                name = ids[number]
-                writer.write(_record(name, video, split, world.spec))
-                label_counts[video.labels] += 1
-                ratings += [(name, s * step, *rest)
-                            for s, *rest in video.ratings]  # fmt: skip
-                segments, columns = np.indices(video.holds.shape)
-                truth.append(
-                    pd.DataFrame(
-                        {
-                            "video_id": name,
-                            "start": step * segments.ravel(),
-                            "label": classes[columns.ravel()],
-                            "score": video.holds.ravel().astype(int),
-                        }
-                    )
-                )
+                writer.write(_record(ids[number], video, split, world.spec))
+                videos[ids[number]] = video._replace(frames=None)
         if progress:
-            print(f"wrote {path.name}", flush=True)
-    ratings = pd.DataFrame(ratings, columns=COLUMNS)
-    return ratings, pd.concat(truth, ignore_index=True), label_counts
+            print(f"wrote {os.path.basename(name)}", flush=True)
+    return videos
 
 
 def _record(name, video, split, spec):
     """A serialised `tf.train.SequenceExample` with the fields of its split."""
-    import tensorflow as tf
+    from tensorflow import train
 
-    def numbers(values):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    def whole(values):
+        return train.Feature(int64_list=train.Int64List(value=values))
 
-    def frames(rows):
-        return tf.train.FeatureList(
-            feature=[
-                tf.train.Feature(
-                    bytes_list=tf.train.BytesList(value=[row.tobytes()])
-                )
-                for row in rows
-            ]
-        )
+    def text(value):
+        return train.Feature(bytes_list=train.BytesList(value=[value]))
 
-    value = tf.train.BytesList(value=[name.encode()])
-    context = {"id": tf.train.Feature(bytes_list=value)}
+    context = {"id": text(name.encode())}
     if split != "test":
-        context["labels"] = numbers(video.labels)
+        context["labels"] = whole(video.labels)
     if split == "validate":
-        starts = [spec.segment_frames * segment for segment, _, _ in
-                  video.ratings]  # fmt: skip
-        scores = [float(score) for _, _, score in video.ratings]
-        context |= {
-            "segment_start_times": numbers(starts),
-            "segment_end_times": numbers(
-                [start + spec.segment_frames for start in starts]
-            ),
-            "segment_labels": numbers([label for _, label, _ in
-                                       video.ratings]),
-            "segment_scores": tf.train.Feature(
-                float_list=tf.train.FloatList(value=scores)
-            ),
-        }  # fmt: skip
+        segments, labels, scores = np.reshape(video.ratings, (-1, 3)).T
+        starts = segments * spec.segment_frames
+        context["segment_start_times"] = whole(starts)
+        context["segment_end_times"] = whole(starts + spec.segment_frames)
+        context["segment_labels"] = whole(labels)
+        context["segment_scores"] = train.Feature(
+            float_list=train.FloatList(value=scores)
+        )
     rgb, audio = np.split(video.frames, [spec.rgb], axis=1)
-    lists = {"rgb": frames(rgb), "audio": frames(audio)}
-    return tf.train.SequenceExample(
-        context=tf.train.Features(feature=context),
-        feature_lists=tf.train.FeatureLists(feature_list=lists),
+    lists = {
+        key: train.FeatureList(feature=[text(row.tobytes()) for row in rows])
+        for key, rows in (("rgb", rgb), ("audio", audio))
+    }
+    return train.SequenceExample(
+        context=train.Features(feature=context),
+        feature_lists=train.FeatureLists(feature_list=lists),
     ).SerializeToString(deterministic=True)
 
 
-def _vocabulary(world, label_counts):
+def _ratings(world, videos):
+    rows = [
+        (name, segment * world.spec.segment_frames, label, score)
+        for name, video in videos.items()
+        for segment, label, score in video.ratings
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _truth(world, videos):
+    """A row for every segment and rated class, whether it holds or not."""
+    names, holds = list(videos), [video.holds for video in videos.values()]
+    counts = [len(segments) for segments in holds]
+    segments = np.concatenate([np.arange(count) for count in counts])
+    classes = world.rated.size
+    columns = (
+        np.repeat(np.repeat(names, counts), classes),
+        np.repeat(segments * world.spec.segment_frames, classes),
+        np.tile(world.ids[world.rated], segments.size),
+        np.concatenate(holds).ravel().astype(int),
+    )
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def _vocabulary(world, videos):
     """The classes in the columns of YouTube-8M's `vocabulary.csv`."""
-    topics = [f"Topic {topic}" for topic in world.topic]
-    names = [f"Concept {number} ({senses})" for number, senses in
-             zip(world.ids, world.senses, strict=True)]  # fmt: skip
-    names[-1] = ""  # as some are in the real file
-    return pd.DataFrame(
+    senses = {"S": "seen", "H": "heard", "B": "seen and heard"}
+    labels = np.concatenate([video.labels for video in videos])
+    counts = np.bincount(labels, minlength=world.constants.num_ids)
+    table = pd.DataFrame(
         {
             "Index": world.ids,
-            "TrainVideoCount": label_counts.to_numpy(),
-            "KnowledgeGraphId": [f"/m/sim{number:03d}" for number in world.ids],
-            "Name": names,
+            "TrainVideoCount": counts[world.ids],
+            "KnowledgeGraphId": [f"/m/simulated{i}" for i in world.ids],
+            "Name": [
+                f"Concept {i} ({senses[sense]})"
+                for i, sense in zip(world.ids, world.senses, strict=True)
+            ],
             "WikiUrl": "",
-            "Vertical1": topics,
+            "Vertical1": [f"Topic {topic}" for topic in world.topic],
             "Vertical2": "",
             "Vertical3": "",
-            "WikiDescription": "Simulated; stands for nothing real.",
+            "WikiDescription": "Simulated; it stands for nothing real.",
         }
-    )
+    ).sort_values("Index", ignore_index=True)
+    table.loc[len(table) - 1, "Name"] = ""  # as some are in the real file
+    return table
 
 
 def is_sample(folder: str | os.PathLike) -> bool:
@@ -257,14 +255,6 @@ def read_card(folder: str | os.PathLike) -> dict:
     return card
 
 
-def _load(folder, name):
-    read_card(folder)
-    # An id such as `1e05` or `null` is text, whatever pandas thinks.
-    return pd.read_csv(
-        Path(folder) / name, dtype={"video_id": str}, keep_default_na=False
-    )
-
-
 def load_test_ratings(folder: str | os.PathLike) -> pd.DataFrame:
     """The test split's ratings: columns video_id, start, label, score."""
     return _load(folder, "test_ratings.csv")
@@ -274,18 +264,26 @@ def load_truth(folder: str | os.PathLike) -> pd.DataFrame:
     """The planted truth of the test split, in the columns of ratings.
 
     There is a row for every segment and rated class; `score` is 1 where the
-    concept fills at least half of the segment's frames.
+    concept fills at least half of the segment's frames, else 0.
     """
     return _load(folder, "test_truth.csv")
 
 
-class Oracle:
-    """Scores segments knowing the planted signatures: a ceiling to compare to.
+def _load(folder, name):
+    read_card(folder)
+    # An id such as `1e05` or `null` is text, whatever pandas thinks.
+    return pd.read_csv(
+        Path(folder) / name, dtype={"video_id": str}, keep_default_na=False
+    )
 
-    For each class it adds up, frame by frame, the log-likelihood ratio of
-    "the concept is here" against "it is not", from a matched filter in the
-    latent space.  Ordered concepts are matched with their two signatures in
-    turn, at every phase.  It looks at the segment alone and at no label.
+
+class Oracle:
+    """Scores segments knowing the planted signatures, for a reference row.
+
+    Frame by frame it adds up the log-likelihood ratio of "the concept is
+    here" against "it is not", from a matched filter in the latent space.
+    Ordered concepts are matched with their two signatures in turn, at every
+    phase.  It looks at the segment alone: at no label and at no context.
 
     Args:
         folder: A sample.  The signatures follow from its seed.
@@ -299,13 +297,6 @@ class Oracle:
         self.world = World(card["seed"], FrameSpec(**card["spec"]))
         self.class_ids = self.world.ids[self.world.rated]
         self._unmix = np.linalg.pinv(self.world.mixing)
-        self._precision = np.linalg.inv(self._covariance())
-
-    def _covariance(self):
-        """Of a frame in which the sought concept is not."""
-        c, size = self.world.constants, sum(self.world.latent)
-        spread = 1 + c.video_spread**2 + c.drift_rank * c.drift_gain**2 / size
-        return spread * np.eye(size)
 
     def score(
         self, frames: np.ndarray, num_frames: int | None = None
@@ -313,35 +304,41 @@ class Oracle:
         """Scores every segment of one video.
 
         Args:
-            frames: uint8 `(T, D)`, one video without padding.
-            num_frames: Look at so many frames in the middle of a segment;
-                `None` looks at all.
+            frames: uint8 `(T, D)`, without padding.
+            num_frames: Look at so many frames about the middle of a segment;
+                `None` looks at the segment.
 
         Returns:
             Array `(segments, classes)`, higher where the concept is likelier.
         """
-        c, world = self.world.constants, self.world
-        unit = world.spec.segment_frames
-        values = frames * (4 / 255) + (4 / 512 - 2)
-        latent = values @ self._unmix  # (T, latent)
-        shapes = world.signatures[world.rated]  # (C, 2, latent)
-        filters = c.gain * shapes @ self._precision
-        peak = np.einsum("cpz,cpz->cp", filters, c.gain * shapes)
-        match = np.einsum("tz,cpz->tcp", latent, filters) - peak / 2
-        plain = np.logaddexp(
-            np.log(1 - c.visible), np.log(c.visible) + match[..., 0]
-        )
+        evidence = np.cumsum(self._evidence(frames), axis=0)
+        evidence = np.concatenate([0 * evidence[:1], evidence])  # (T + 1, ...)
+        unit = self.world.spec.segment_frames
+        width = unit if num_frames is None else num_frames
+        first = np.arange(0, len(frames), unit) + (unit - width) // 2
+        last = np.clip(first + width, 0, len(frames))
+        total = evidence[last] - evidence[np.clip(first, 0, len(frames))]
+        return np.logaddexp.reduce(total, axis=-1)  # (segments, C)
+
+    def _evidence(self, frames):
+        """Log-likelihood ratios `(T, C, phase)` of concept against none."""
+        world, c = self.world, self.world.constants
+        latent = (frames * (4 / 255) + (4 / 512 - 2)) @ self._unmix
+        drift = c.drift_rank * c.drift_gain**2 / latent.shape[1]
+        variance = 1 + c.video_spread**2 + drift
+        signatures = c.gain * world.signatures[world.rated]  # (C, 2, latent)
+        power = (signatures**2).sum(-1)
+        match = (
+            np.tensordot(latent, signatures, (1, 2)) - power / 2
+        ) / variance
+
+        def shown(share):  # in this share of the frames
+            return np.logaddexp(np.log1p(-share), np.log(share) + match)
+
+        passing = shown(c.flash / world.ids.size)  # (T, C, 2)
+        steady = (shown(c.visible) - passing)[..., :1]
+        one, two = np.split(match - passing, 2, axis=-1)
         beat = np.arange(len(frames))[:, None] - np.arange(c.cycle)
-        turn = (beat % c.cycle)[:, None]  # (T, 1, cycle)
-        ordered = np.where(turn == 0, match[..., :1],
-                           np.where(turn == 1, match[..., 1:], 0.0))
-        evidence = np.where(
-            world.ordered[world.rated][:, None], ordered, plain[..., None]
-        )  # (T, C, cycle)
-        if num_frames is not None:
-            place = np.arange(len(frames)) % unit
-            before = (unit - num_frames) // 2
-            evidence[(place < before) | (place >= before + num_frames)] = 0
-        starts = np.arange(0, len(frames), unit)
-        total = np.add.reduceat(evidence, starts, axis=0)
-        return np.logaddexp.reduce(total, axis=-1)  # (S, C)
+        beat = beat[:, None] % c.cycle  # (T, 1, phase)
+        in_turn = np.select([beat == 0, beat == 1], [one, two], 0.0)
+        return np.where(world.ordered[world.rated][:, None], in_turn, steady)
