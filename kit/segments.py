@@ -1,0 +1,188 @@
+"""Segments as text and as numbers, whole lists at a time.
+
+What a submission writes as `6l0e:100 6l0e:115` is parsed, numbered and
+formatted here without a Python object a segment: a full-size file has 100
+million of them.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from kit.ranking import sort_key
+
+_PAIR = re.compile(rb"[^\s:,\"]+:[0-9]{1,6}")
+_ZEROS = 0x3030303030303030
+_KEEP_FIRST = np.array(
+    [(2**64 - 1) ^ (2 ** (64 - 8 * n) - 1) for n in range(9)], np.uint64
+)
+_KEEP_LAST = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
+
+
+def parse_segments(text: bytes):
+    """`(keys, starts)` of a list `id:start id:start ...`.
+
+    Returns:
+        keys: uint64 `(n,)` where all ids fit in eight bytes, which order as
+            the ids do; else bytes `(n,)`.
+        starts: int32 `(n,)`, of at most six digits.
+
+    Raises:
+        ValueError: Which names the first pair that is none.
+    """
+    if not text:
+        return np.empty(0, np.uint64), np.empty(0, np.int32)
+    # Eight bytes on each side, so that eight may be read at every place.
+    padded = b" " * 8 + text + b" " * 8
+    data = np.frombuffer(padded, np.uint8)[8:-8]
+    spaces, colon = np.flatnonzero(data == 32), np.flatnonzero(data == 58)
+    begin, end = np.append(0, spaces + 1), np.append(spaces, len(data))
+    if len(colon) != len(begin):
+        raise _malformed(text)
+    id_length, digits = colon - begin, end - colon - 1
+    if id_length.min() < 1 or digits.min() < 1 or digits.max() > 6:
+        raise _malformed(text)
+    # The eight bytes from each place on, as one number.
+    eight = np.ndarray(len(data) + 9, ">u8", padded, strides=(1,))
+    starts = _parse_digits(eight[end].astype(np.uint64), digits)
+    if starts is None or b"\0" in text:
+        raise _malformed(text)
+    width = int(id_length.max())
+    if width <= 8:
+        keys = eight[begin + 8].astype(np.uint64) & _KEEP_FIRST[id_length]
+        return keys, starts
+    place = np.arange(width)
+    letters = data.take(begin[:, None] + place, mode="clip")
+    letters[place >= id_length[:, None]] = 0
+    return letters.view(f"S{width}")[:, 0], starts
+
+
+def _parse_digits(eight, digits):
+    """Numbers whose `digits` digits end the eight bytes; None if not digits.
+
+    All eight digits at once: pairs become numbers below 100, pairs of those
+    below 10,000, and so on.
+    """
+    u = np.uint64
+    keep = _KEEP_LAST[digits]
+    text = (eight & keep) | (u(_ZEROS) & ~keep)
+    high = u(0xF0F0F0F0F0F0F0F0)
+    wrong = ((text & high) ^ u(_ZEROS)) | (
+        ((text + u(0x0606060606060606)) & high) ^ u(_ZEROS)
+    )
+    if wrong.any():
+        return None
+    value = text ^ u(_ZEROS)
+    for bits, ten, mask in (
+        (8, 10, 0x00FF00FF00FF00FF),
+        (16, 100, 0x0000FFFF0000FFFF),
+        (32, 10_000, 0x00000000FFFFFFFF),
+    ):
+        value = ((value >> u(bits)) & u(mask)) * u(ten) + (value & u(mask))
+    return value.astype(np.int32)
+
+
+def _malformed(text):
+    for place, pair in enumerate(text.split(b" "), 1):
+        if not _PAIR.fullmatch(pair):
+            return ValueError(f"pair {place} is {pair[:40]!r}, not id:start")
+    return ValueError("the list holds bytes that are no text")
+
+
+def format_segments(video_ids, starts) -> bytes:
+    """The text that `parse_segments` reads."""
+    if not len(starts):
+        return b""
+    starts = np.asarray(starts, np.int64)
+    if starts.min() < 0 or starts.max() >= 10**6:
+        raise ValueError(
+            "A start is whole seconds of at most six digits. Received: "
+            f"{starts.min()} to {starts.max()}"
+        )
+    width = video_ids.itemsize
+    cells = np.zeros((len(starts), width + 8), np.uint8)
+    cells[:, :width] = video_ids.view(np.uint8).reshape(-1, width)
+    cells[:, width] = ord(":")
+    digits = starts[:, None] // 10 ** np.arange(5, -1, -1)
+    shown = (digits > 0) | (np.arange(6) == 5)
+    cells[:, width + 1 : -1] = np.where(shown, digits % 10 + ord("0"), 0)
+    cells[:, -1] = ord(" ")
+    return cells[cells > 0].tobytes()[:-1]
+
+
+class Segments:
+    """Numbers for segments, given as they are met.
+
+    A segment is a pair of a video number and a start number; a code, its
+    place in the grid of the two, rises with `(video_id, start)`.  The grid
+    makes what would be a hash table of two million segments an array.
+    """
+
+    def __init__(self):
+        self._videos = pd.Index(np.empty(0, np.uint64))
+        self._starts = np.empty(0, np.int32)
+        self._slot = np.full(1, -1, np.int32)  # number of a start
+        self._rank = None
+
+    def numbers(self, keys, starts):
+        """`(video numbers, start numbers)`, new ones given where needed."""
+        keys = self._same_kind(keys)
+        video = self._videos.get_indexer(keys)
+        if (video < 0).any():
+            new = pd.unique(keys[video < 0])
+            self._videos = self._videos.append(pd.Index(new))
+            video, self._rank = self._videos.get_indexer(keys), None
+        highest = int(starts.max(initial=0))
+        if highest >= len(self._slot):
+            more = np.full(highest + 1 - len(self._slot), -1, np.int32)
+            self._slot = np.append(self._slot, more)
+        new = np.flatnonzero(np.bincount(starts) > 0)
+        new = new[self._slot[new] < 0]
+        if len(new):
+            self._slot[new] = len(self._starts) + np.arange(len(new))
+            self._starts, self._rank = np.append(self._starts, new), None
+        return video.astype(np.uint32), self._slot[starts].astype(np.uint32)
+
+    @property
+    def size(self) -> int:
+        """Cells of the grid, one more than the largest code."""
+        return len(self._videos) * len(self._starts)
+
+    def codes(self, videos, starts) -> np.ndarray:
+        """Codes of numbers; they hold until a new number is given."""
+        if self._rank is None:
+            self._rank = tuple(
+                np.argsort(np.argsort(values))
+                for values in (np.asarray(self._videos), self._starts)
+            )
+        video_rank, start_rank = self._rank
+        return video_rank[videos] * len(self._starts) + start_rank[starts]
+
+    def segments(self, codes):
+        """`(video_ids, starts)` behind codes."""
+        videos = np.sort(np.asarray(self._videos))
+        video, start = np.divmod(codes, max(len(self._starts), 1))
+        ids = as_text(videos)[video]
+        return ids, np.sort(self._starts)[start].astype(np.int32)
+
+    def _same_kind(self, keys):
+        # Ids of more than eight bytes make all ids be kept as bytes objects.
+        if keys.dtype == np.uint64 and self._videos.dtype == np.uint64:
+            return keys
+        if self._videos.dtype == np.uint64:
+            ids = as_text(np.asarray(self._videos)).astype(object)
+            self._videos = pd.Index(ids, dtype=object)
+        return as_text(keys).astype(object)
+
+
+def as_keys(video_ids) -> np.ndarray:
+    """Keys as `parse_segments` gives them, from a bytes array."""
+    return sort_key(video_ids)
+
+
+def as_text(keys) -> np.ndarray:
+    """The bytes array behind keys."""
+    if keys.dtype == np.uint64:
+        return keys.astype(">u8").view("S8")
+    return keys.astype("S") if len(keys) else keys.astype("S1")
