@@ -5,13 +5,17 @@ formatted here without a Python object a segment: a full-size file has 100
 million of them.
 """
 
+import gzip
 import re
+import zlib
 
 import numpy as np
 import pandas as pd
 
 from kit.ranking import sort_key
 
+HEADER = b"Class,Segments"
+_LONGEST = 2**27  # of a line: ids of a thousand bytes
 _PAIR = re.compile(rb"[^\s:,\"]+:[0-9]{1,6}")
 _ZEROS = 0x3030303030303030
 _KEEP_FIRST = np.array(
@@ -109,6 +113,59 @@ def format_segments(video_ids, starts) -> bytes:
     cells[:, width + 1 : -1] = np.where(shown, digits % 10 + ord("0"), 0)
     cells[:, -1] = ord(" ")
     return cells[cells > 0].tobytes()[:-1]
+
+
+def open_bytes(path, mode: str = "rb"):
+    """Opens a file, or what a `.gz` holds, as bytes."""
+    if not str(path).endswith(".gz"):
+        return open(path, mode)
+    # Without a time inside: same ranking, same bytes.
+    return gzip.GzipFile(path, mode, compresslevel=1, mtime=0)
+
+
+def split_row(line: bytes) -> tuple[int, bytes]:
+    """Class id and list of a row, free of quotes and line ending.
+
+    Raises:
+        ValueError: Which says what is wrong with the row.
+    """
+    fields = line.rstrip(b"\r\n").split(b",")
+    if len(fields) != 2:
+        raise ValueError(f"the row has {len(fields)} fields, not 2")
+    return row_class(line), _unquoted(fields[1]).strip(b" ")
+
+
+def row_class(line: bytes) -> int:
+    """Class id of a row, which is all of it that is looked at."""
+    field = _unquoted(line[:20].partition(b",")[0])
+    if not re.fullmatch(rb"[0-9]{1,9}", field):
+        raise ValueError(f"the class is {field!r}, not a number")
+    return int(field)
+
+
+def _unquoted(field):
+    if field[:1] == field[-1:] == b'"' and len(field) > 1:
+        field = field[1:-1]
+    if b'"' in field:
+        raise ValueError("a quote that does not enclose a whole field")
+    return field
+
+
+def header_problem(line):
+    fields = [f.strip(b'"') for f in line.rstrip(b"\r\n").split(b",")]
+    if b",".join(fields) != HEADER:
+        return f"the header must be {HEADER.decode()!r}, not {line[:40]!r}"
+    return None
+
+
+def read_lines(file):
+    try:
+        while line := file.readline(_LONGEST):
+            if len(line) == _LONGEST:
+                raise ValueError("the line is too long for a submission")
+            yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"the file is damaged or cut off ({error})") from error
 
 
 class Segments:

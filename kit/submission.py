@@ -4,26 +4,27 @@ A header `Class,Segments`, then a row a class: `3,6l0e:100 6l0e:115 ...`, that
 is video id, colon, start second, best first, at most 100,000 a class.
 """
 
-import gzip
 import os
-import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from kit.ranking import Ranking, as_ids
 from kit.segments import (
+    HEADER,
     Segments,
     as_keys,
     as_text,
     format_segments,
+    header_problem,
+    open_bytes,
     parse_segments,
+    read_lines,
+    row_class,
+    split_row,
 )
 
-HEADER = b"Class,Segments"
 K = 100_000
-_LONGEST = 2**27  # of a line: ids of a thousand bytes
 
 
 class Writer:
@@ -108,26 +109,55 @@ def read_rows(path):
 
     `keys` and `starts` are what `segments.parse_segments` gives.
     """
-    number, seen = 1, set()
+    for class_id, (_, number, line) in _walk(path):
+        yield class_id, *_parse(path, number, line)
+
+
+def index_rows(path) -> dict[int, tuple[int, int]]:
+    """Where the row of each class begins, as `(bytes, line number)`."""
+    return {class_id: place[:2] for class_id, place in _walk(path)}
+
+
+def read_row(path, place):
+    """`(keys, starts)` of the row at a place that `index_rows` gave."""
+    with open(path, "rb") as file:
+        file.seek(place[0])
+        return _parse(path, place[1], file.readline())
+
+
+def _walk(path):
+    """Yields `(class_id, (offset, line number, line))`."""
+    number, offset, seen = 1, 0, set()
     with open_bytes(path) as file:
         try:
-            for number, line in enumerate(_lines(file), 1):
-                if number == 1:
-                    if problem := _header_problem(line):
-                        raise ValueError(problem)
-                    continue
-                class_id, segments = split_row(line)
-                if class_id in seen:
-                    raise ValueError(f"class {class_id} has a row already")
-                seen.add(class_id)
-                yield class_id, *parse_segments(segments)
+            for number, line in enumerate(read_lines(file), 1):
+                if number == 1 and (problem := header_problem(line)):
+                    raise ValueError(problem)
+                if number > 1:
+                    class_id = row_class(line)
+                    if class_id in seen:
+                        raise ValueError(f"class {class_id} has a row already")
+                    seen.add(class_id)
+                    yield class_id, (offset, number, line)
+                offset += len(line)
             if not seen:
                 raise ValueError("there is no row")
         except ValueError as error:
-            raise ValueError(
-                "A submission has a header and a row `class,id:start id:start "
-                f"...` a class. Received: {path}, line {number}: {error}"
-            ) from error
+            raise _refusal(path, number, error) from error
+
+
+def _parse(path, number, line):
+    try:
+        return parse_segments(split_row(line)[1])
+    except ValueError as error:
+        raise _refusal(path, number, error) from error
+
+
+def _refusal(path, number, error):
+    return ValueError(
+        "A submission has a header and a row `class,id:start id:start ...` a "
+        f"class. Received: {path}, line {number}: {error}"
+    )
 
 
 def validate(
@@ -155,8 +185,8 @@ def validate(
     named, line = [], 0
     with open_bytes(path) as file:
         try:
-            for line, text in enumerate(_lines(file), 1):
-                read = check.problem if line > 1 else _header_problem
+            for line, text in enumerate(read_lines(file), 1):
+                read = check.problem if line > 1 else header_problem
                 if problem := read(text):
                     named.append(f"line {line}: {problem}")
                 if len(named) >= max_problems:
@@ -241,50 +271,3 @@ class _Check:
         if not absent and self.seen:
             return []
         return [f"no row for {len(absent) or 'any'} classes: {absent[:10]}"]
-
-
-def open_bytes(path, mode: str = "rb"):
-    """Opens a file, or what a `.gz` holds, as bytes."""
-    if not str(path).endswith(".gz"):
-        return open(path, mode)
-    # Without a time inside: same ranking, same bytes.
-    return gzip.GzipFile(path, mode, compresslevel=1, mtime=0)
-
-
-def split_row(line: bytes) -> tuple[int, bytes]:
-    """Class id and list of a row, free of quotes and line ending.
-
-    Raises:
-        ValueError: Which says what is wrong with the row.
-    """
-    fields = [_unquoted(f) for f in line.rstrip(b"\r\n").split(b",")]
-    if len(fields) != 2:
-        raise ValueError(f"the row has {len(fields)} fields, not 2")
-    if not re.fullmatch(rb"[0-9]{1,9}", fields[0]):
-        raise ValueError(f"the class is {fields[0][:40]!r}, not a number")
-    return int(fields[0]), fields[1].strip(b" ")
-
-
-def _unquoted(field):
-    if field[:1] == field[-1:] == b'"' and len(field) > 1:
-        field = field[1:-1]
-    if b'"' in field:
-        raise ValueError("a quote that does not enclose a whole field")
-    return field
-
-
-def _header_problem(line):
-    fields = [f.strip(b'"') for f in line.rstrip(b"\r\n").split(b",")]
-    if b",".join(fields) != HEADER:
-        return f"the header must be {HEADER.decode()!r}, not {line[:40]!r}"
-    return None
-
-
-def _lines(file):
-    try:
-        while line := file.readline(_LONGEST):
-            if len(line) == _LONGEST:
-                raise ValueError("the line is too long for a submission")
-            yield line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"the file is damaged or cut off ({error})") from error
