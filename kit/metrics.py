@@ -26,9 +26,11 @@ class RatedPairs(NamedTuple):
     """Rated pairs of the classes asked for, and their ranks in a ranking."""
 
     class_ids: np.ndarray  # (C,)
+    video_ids: np.ndarray  # (V,) of the videos rated
     column: np.ndarray  # (P,) index into class_ids
     truth: np.ndarray  # (P,) bool
-    video: np.ndarray  # (P,) number of the video
+    video: np.ndarray  # (P,) index into video_ids
+    start: np.ndarray  # (P,)
     rank: np.ndarray  # (P,) from 1; 0 not in the list up to K; -1 unknown
 
 
@@ -206,7 +208,7 @@ def bootstrap(
     both = [rated_pairs(r, ratings, class_ids, k) for r in rankings]
     estimate = _difference(both, k)
     rng = np.random.default_rng(seed)
-    size = int(both[0].video.max()) + 1
+    size = len(both[0].video_ids)
     samples = np.empty(num_samples)
     for i in range(num_samples):
         copies = np.bincount(rng.integers(0, size, size), minlength=size)
@@ -223,11 +225,13 @@ def _difference(rated, k):
 
 
 def _resampled(rated, copies):
-    columns = (np.repeat(array, copies) for array in rated[1:])
-    return RatedPairs(rated.class_ids, *columns)
+    names = ("column", "truth", "rank")
+    drawn = {n: np.repeat(getattr(rated, n), copies) for n in names}
+    return rated._replace(**drawn)
 
 
-def rated_pairs(ranking, ratings, class_ids, k) -> RatedPairs:
+def rated_pairs(ranking, ratings, class_ids=None, k: int = K) -> RatedPairs:
+    """The different rated pairs, by class, then by `(video_id, start)`."""
     label = np.asarray(ratings["label"]).astype(np.int64)
     score = np.asarray(ratings["score"])
     video_id = np.asarray(ratings["video_id"])
@@ -254,7 +258,9 @@ def rated_pairs(ranking, ratings, class_ids, k) -> RatedPairs:
     column, video, start = column[first], video[first], start[first]
     rank = ranking.ranks(classes[column], video_names[video], start)
     rank[rank > k] = 0
-    return RatedPairs(classes, column, truth[first], video, rank)
+    return RatedPairs(
+        classes, video_names, column, truth[first], video, start, rank
+    )
 
 
 def _once(column, video, start, truth):

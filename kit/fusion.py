@@ -1,0 +1,238 @@
+"""Rankings made one, by eq. 20 of the paper or by their scores."""
+
+import numpy as np
+
+from kit.ranking import Ranking, sort_key
+
+K = 100_000
+METHODS = ("rank", "arithmetic", "geometric")
+
+
+def fuse(
+    rankings, weights, constant: float = 0.0, k: int = K, method: str = "rank"
+) -> Ranking:
+    """Fuses members into one ranking.
+
+    By rank (eq. 20), a segment that member i lists at place j, from 1, gets
+    `w_i / (constant + j)` from it, and nothing from a member that does not
+    list it.  Sums run in the order of the members; ties are ordered by
+    `(video_id, start)`.  A member of weight 0 takes no part.
+
+    "arithmetic" and "geometric" are weighted means of scores instead.  The
+    score that a member would give a segment that it does not list is at most
+    the lowest that it lists for the class, so that one stands in for it; a
+    member without the class takes no part in it.
+
+    Paper: the released code had `w / (constant + j)` with a fitted constant.
+
+    Args:
+        rankings: The members; classes and tables may differ.
+        weights: One a member, not negative; only their proportions matter.
+        constant: Added to each place; flattens the weight of the first.
+        k: The longest list of the result.
+        method: "rank", "arithmetic" or "geometric".
+
+    Returns:
+        A ranking of all classes of the members, ascending, whose `scores`
+        are the fused ones.
+
+    Raises:
+        ValueError: For unusable weights, a member that shares no class with
+            the others, a list with a segment twice or a missing score.
+
+    Example: with weights 2 and 1, "a" gets 2/1 + 1/2 and "b" 2/2 + 1/1.
+
+    >>> one = Ranking.from_scores([[0.9], [0.1]], [3], ["a", "b"], [0, 0])
+    >>> two = Ranking.from_scores([[0.1], [0.9]], [3], ["a", "b"], [0, 0])
+    >>> fused = fuse([one, two], [2, 1])
+    >>> fused.video_ids[fused.indices(3)].tolist(), fused.scores.tolist()
+    ([b'a', b'b'], [2.5, 2.0])
+    """
+    weights = check_weights(weights, len(rankings), constant, k)
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {METHODS}. Received: method={method!r}"
+        )
+    members = Members(rankings)
+    fuser = Fuser(constant, k, method)
+    results = [
+        fuser.fuse(c, members.lists(c, weights, method), members.size)
+        for c in members.class_ids
+    ]
+    codes, scores = zip(*results, strict=True)
+    return Ranking(
+        members.class_ids,
+        members.video_ids,
+        members.starts,
+        np.cumsum([0, *map(len, codes)]),
+        np.concatenate(codes).astype(np.uint32),
+        np.concatenate(scores).astype(np.float32),
+    )
+
+
+def check_weights(weights, num_members, constant=0.0, k=K) -> np.ndarray:
+    """Weights as float64, refused where they cannot weigh the members."""
+    weights = np.asarray(weights, np.float64)
+    if (
+        weights.shape != (num_members,)
+        or not num_members
+        or not np.isfinite(weights).all()
+        or (weights < 0).any()
+        or not weights.any()
+    ):
+        raise ValueError(
+            "`weights` must be one number a member, finite and not negative, "
+            f"not all zero. Received: weights={weights.tolist()} for "
+            f"{num_members} members"
+        )
+    if not (np.isfinite(constant) and constant > -1 and k >= 1):
+        raise ValueError(
+            "`constant` must be above -1 and `k` at least 1. Received: "
+            f"constant={constant}, k={k}"
+        )
+    return weights
+
+
+class Members:
+    """Rankings over one common table of segments."""
+
+    def __init__(self, rankings):
+        self.rankings = rankings
+        self.class_ids = shared_classes([r.class_ids for r in rankings])
+        self.video_ids, self.starts, self.rows = _one_table(rankings)
+
+    @property
+    def size(self) -> int:
+        return len(self.starts)
+
+    def lists(self, class_id, weights, method="rank"):
+        """`(codes, weight, scores)` of a class for members that weigh."""
+        lists = []
+        for ranking, row, weight in zip(
+            self.rankings, self.rows, weights, strict=True
+        ):
+            span = ranking.span(class_id)
+            codes = ranking.order[span]
+            if weight > 0:
+                codes = codes if row is None else row[codes]
+                scores = None
+                if method != "rank":
+                    scores = _listed_scores(ranking, span)
+                lists.append((codes, weight, scores))
+        return lists
+
+
+class Fuser:
+    """Fuses one class at a time, in scratch that it keeps."""
+
+    def __init__(self, constant, k, method):
+        self.constant, self.k, self.method = constant, k, method
+        self.total, self.seen = np.zeros(0), np.zeros(0, bool)
+
+    def fuse(self, class_id, lists, size):
+        """Codes best first, and their scores, of `(codes, weight, scores)`."""
+        if len(self.total) < size:
+            self.total, self.seen = np.zeros(size), np.zeros(size, bool)
+        for codes, _, _ in lists:
+            self._check_once(class_id, codes)
+        combine = self._by_rank if self.method == "rank" else self._by_score
+        codes, scores = combine([entry for entry in lists if len(entry[0])])
+        if len(codes) > self.k:  # ascending codes: the first win a tie
+            bar = np.partition(scores, len(scores) - self.k)[-self.k]
+            over, tied = scores > bar, np.flatnonzero(scores == bar)
+            over[tied[: self.k - np.count_nonzero(over)]] = True
+            codes, scores = codes[over], scores[over]
+        best = np.argsort(-scores, kind="stable")
+        return codes[best], scores[best]
+
+    def _check_once(self, class_id, codes):
+        self.seen[codes] = True
+        if np.count_nonzero(self.seen) < len(codes):
+            raise ValueError(
+                "A list must hold a segment once; remove the duplicates. "
+                f"Received: class {class_id}, {len(codes):,} entries, "
+                f"{np.count_nonzero(self.seen):,} segments"
+            )
+        self.seen[codes] = False
+
+    def _by_rank(self, lists):
+        for codes, weight, _ in lists:
+            places = np.arange(1, len(codes) + 1)
+            self.total[codes] += weight / (self.constant + places)
+        codes = np.flatnonzero(self.total)
+        scores = self.total[codes]
+        self.total[codes] = 0
+        return codes, scores
+
+    def _by_score(self, lists):
+        for codes, _, _ in lists:
+            self.seen[codes] = True
+        union = np.flatnonzero(self.seen)
+        self.seen[union] = False
+        total = np.zeros(len(union))
+        weights = sum(weight for _, weight, _ in lists)
+        for codes, weight, scores in lists:
+            scores = np.asarray(scores, np.float64)
+            if self.method == "geometric":
+                # A probability that underflowed to 0 must not outweigh all.
+                scores = np.log(scores.clip(min=np.finfo(np.float32).tiny))
+            values = np.full(len(union), scores.min())
+            values[np.searchsorted(union, codes)] = scores
+            total += weight / weights * values
+        if self.method == "geometric":
+            total = np.exp(total)
+        return union, total
+
+
+def _listed_scores(ranking, span):
+    if ranking.scores is None:
+        raise ValueError(
+            "A mean of scores needs members with scores; fuse by rank. "
+            "Received: a ranking with scores=None"
+        )
+    scores = ranking.scores[span]
+    if scores.min(initial=0) < 0:
+        raise ValueError(
+            "A mean of scores needs probabilities. Received: a score of "
+            f"{scores.min()}"
+        )
+    return scores
+
+
+def shared_classes(class_ids):
+    """All classes, ascending, where no member stands alone."""
+    classes, members = np.unique(np.concatenate(class_ids), return_counts=True)
+    shared = classes[members > 1]
+    for number, own in enumerate(class_ids):
+        if len(class_ids) > 1 and not np.isin(own, shared).any():
+            raise ValueError(
+                "A member must share a class with another; is it from other "
+                f"data? Received: member {number} with classes "
+                f"{np.sort(own)[:5].tolist()}..."
+            )
+    return classes
+
+
+def _one_table(rankings):
+    """One table, and the row in it of each row of each member's.
+
+    None stands for a member whose table is that table.
+    """
+    first = rankings[0]
+    if all(
+        np.array_equal(r.video_ids, first.video_ids)
+        and np.array_equal(r.starts, first.starts)
+        for r in rankings[1:]
+    ):
+        return first.video_ids, first.starts, [None] * len(rankings)
+    ids = np.concatenate([r.video_ids for r in rankings])
+    starts = np.concatenate([r.starts for r in rankings])
+    key = sort_key(ids)
+    order = np.lexsort((starts, key))
+    new = np.ones(len(order), bool)
+    new[1:] = np.diff(starts[order]) != 0
+    new[1:] |= key[order][1:] != key[order][:-1]
+    row = np.empty(len(order), np.int64)
+    row[order] = np.cumsum(new) - 1
+    rows = np.split(row, np.cumsum([len(r.starts) for r in rankings])[:-1])
+    return ids[order][new], starts[order][new], rows

@@ -1,0 +1,367 @@
+"""Weights of an ensemble by Bayesian optimisation, section 6 of the paper."""
+
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.local_map import K, LocalMap
+from kit.ranking import as_ids
+
+FORMAT = 1
+
+
+@dataclass
+class WeightSearch:
+    """What a search of weights found, and what a notebook shows of it.
+
+    Attributes:
+        weights: `(M,)`, with sum 1, by Bayesian optimisation.
+        constant: Of the rank weights `w / (constant + j)`.
+        converged: Whether the search ended by its rule, not by its budget.
+        comparison: A row a method: `chosen`, its MAP on the videos that its
+            weights were chosen on; `cross_fitted`, on videos that they were
+            not chosen on; `evaluations`.  Believe the latter.
+        history: A row an evaluation of each method on all videos: `method`,
+            `evaluation`, `map`, `best` so far, and the weights.
+        members: A row a member: `alone`, its own MAP; `weight`; `without`,
+            the MAP of the others; `gain`, what it adds to them.
+        agreement: `(M, M)`, rank correlation of members on the rated pairs
+            of a class.
+        classes: A row a class: AP of the ensemble and of the best single
+            member, and the `gain`.
+    """
+
+    weights: np.ndarray
+    constant: float
+    converged: bool
+    comparison: pd.DataFrame
+    history: pd.DataFrame
+    members: pd.DataFrame
+    agreement: pd.DataFrame
+    classes: pd.DataFrame
+
+
+def search_weights(
+    rankings,
+    ratings,
+    names=None,
+    class_ids=None,
+    k: int = K,
+    constant: float | None = 0.0,
+    max_evaluations: int = 100,
+    patience: int = 30,
+    tolerance: float = 1e-4,
+    folds: int = 2,
+    seed: int = 0,
+    checkpoint=None,
+    progress=None,
+) -> WeightSearch:
+    """Finds weights whose fusion has the highest MAP on rated segments.
+
+    The four steps of section 6: each member's region from its own score, the
+    MAP of given weights, a Gaussian process that proposes the next ones, and
+    so on until converged: until the last `patience` evaluations bettered the
+    best before them by no more than `tolerance`.
+
+    The same is done `folds` times on the videos outside a fold, to be scored
+    on the fold.  Give ratings of videos that chose no checkpoint.
+
+    Args:
+        rankings: The members, over the same hold-out videos.  Best restrict
+            them to the videos that `ratings` come from: with no more than
+            `k` segments, no cut slows the search.
+        ratings, class_ids, k: As for `kit.metrics.mean_average_precision`.
+        names: Of the members, for the tables.
+        constant: Of `fuse`; None searches it too, from 0 to 1,000.
+        max_evaluations: The most that one search may take.
+        folds: Parts of the videos for cross-fitting, by seed.
+        checkpoint: A JSON file that keeps every evaluation.  A search that
+            was cut off goes on from it, to the identical result.
+        progress: Called with `(search, evaluation, map, best)`;
+            `print_progress` prints them.
+
+    Raises:
+        ValueError: For options out of range, members that do not match, a
+            fold without positives, or a checkpoint of another search.
+    """
+    names = (
+        [f"member {i}" for i in range(len(rankings))]
+        if names is None
+        else list(names)
+    )
+    if len(names) != len(rankings) or len(rankings) < 2:
+        raise ValueError(
+            "A search needs two members or more, and a name each. Received: "
+            f"{len(rankings)} rankings, names={names}"
+        )
+    if min(max_evaluations, patience) < 1 or folds < 2 or tolerance < 0:
+        raise ValueError(
+            "`max_evaluations` and `patience` must be at least 1, `folds` at "
+            "least 2, `tolerance` not negative. Received: "
+            f"{max_evaluations}, {patience}, {folds}, {tolerance}"
+        )
+    whole = LocalMap(rankings, ratings, class_ids, k)
+    options = dict(
+        constant=constant,
+        max_evaluations=max_evaluations,
+        patience=patience,
+        tolerance=tolerance,
+        seed=seed,
+    )
+    notes = _Checkpoint(checkpoint, whole, {**options, "folds": folds})
+    found = _search_part("all", whole, options, notes, progress)
+    crossed = []
+    for fold, (inside, outside) in enumerate(_folds(whole, folds, seed), 1):
+        part = _search_part(f"fold {fold}", outside, options, notes, progress)
+        crossed.append([inside(*r.best) for r in part])
+    return _result(names, whole, found, crossed)
+
+
+def regions(scores) -> np.ndarray:
+    """The most that each member may weigh, from its own MAP `(M,)`.
+
+    The paper's first step, which it leaves open: the best member may weigh
+    up to 1, the worst up to 1/4, the others in proportion between.
+    """
+    scores = np.asarray(scores, np.float64)
+    spread = np.ptp(scores)
+    if not spread:
+        return np.ones(len(scores))
+    return 0.25 + 0.75 * (scores - scores.min()) / spread
+
+
+def print_progress(search, evaluation, value, best):
+    """Prints every tenth evaluation."""
+    if evaluation % 10 == 0:
+        print(f"{search}: {evaluation:4d}  {value:.5f}  best {best:.5f}")
+
+
+@dataclass
+class _Walk:
+    """Evaluations of one method: points of the space and their MAP."""
+
+    method: str
+    objective: LocalMap
+    upper: np.ndarray  # (M,), and the constant's where it is searched
+    constant: float | None
+    points: list
+    values: list
+    converged: bool = True
+
+    def split(self, point):
+        """Weights, with sum 1, and constant behind a point."""
+        weights = np.array(point[: len(self.objective.rank)])
+        if not weights.any():
+            weights[:] = 1
+        constant = self.constant
+        if constant is None:  # searched on a logarithmic scale
+            constant = float(np.expm1(point[-1]))
+        return weights / weights.sum(), constant
+
+    def step(self, point):
+        self.points.append([float(x) for x in point])
+        self.values.append(self.objective(*self.split(point)))
+
+    @property
+    def best(self):
+        return self.split(self.points[int(np.argmax(self.values))])
+
+
+def _search_part(name, objective, options, notes, progress) -> list[_Walk]:
+    """One walk a method over the same space."""
+    single = np.eye(len(objective.rank))
+    constant, seed = options["constant"], options["seed"]
+    start = 0.0 if constant is None else constant
+    alone = np.array([objective(w, start) for w in single])
+    upper = regions(alone)
+    if constant is None:
+        upper = np.append(upper, np.log1p(1000.0))
+        single = np.column_stack([single, np.zeros(len(single))])
+    equal = np.append(np.ones(len(objective.rank)), [0.0] * (constant is None))
+
+    def walk(method, points=()):
+        found = _Walk(method, objective, upper, constant, [], [])
+        for point in points:
+            found.step(point)
+        return found
+
+    bayes = walk("Bayesian optimisation", notes.points.get(name, ()))
+    while not _converged(bayes.values, options):
+        count = len(bayes.points)
+        bayes.converged = count < options["max_evaluations"]
+        if not bayes.converged:
+            break
+        bayes.step(_propose(bayes, seed))
+        notes.write(name, bayes.points)
+        if progress:
+            progress(name, count + 1, bayes.values[-1], max(bayes.values))
+    chance, ascent = walk("random search"), walk("coordinate ascent", [equal])
+    for step in range(len(bayes.points)):
+        rng = np.random.default_rng([seed, step])
+        chance.step(rng.random(len(upper)) * upper)
+        if step:
+            ascent.step(_along_axis(ascent, step - 1))
+    fixed = [walk("best single", single), walk("equal weights", [equal])]
+    return [*fixed, chance, ascent, bayes]
+
+
+def _converged(values, options):
+    early = values[: -options["patience"]]
+    if len(early) < 10:
+        return False
+    return max(values) - max(early) <= options["tolerance"]
+
+
+def _propose(walk, seed):
+    """The next point: a pure function of those before it, so resumable.
+
+    First equal weights, the regions' ends and a Latin hypercube; then the
+    point of highest expected improvement under a Gaussian process.
+    """
+    size, step = len(walk.upper), len(walk.points)
+    if step == 0:
+        return np.where(np.arange(size) < len(walk.objective.rank), 0.2, 0)
+    if step == 1:
+        return walk.upper
+    first = 2 * size
+    if step < 2 + first:
+        rng = np.random.default_rng(seed)
+        cells = rng.permuted(np.tile(np.arange(first), (size, 1)), axis=1)
+        cube = (cells.T + rng.random((first, size))) / first
+        return cube[step - 2] * walk.upper
+    from skopt import Optimizer
+
+    optimizer = Optimizer(
+        [(0.0, float(high)) for high in walk.upper],
+        base_estimator="GP",
+        n_initial_points=0,
+        acq_func="EI",
+        random_state=seed + step,
+    )
+    with warnings.catch_warnings():
+        # Of a fit at its bounds or a point met before: neither is wrong.
+        warnings.simplefilter("ignore")
+        optimizer.tell(walk.points, [-v for v in walk.values])
+        return optimizer.ask()
+
+
+def _along_axis(walk, step):
+    """The best point moved along one axis, in steps that shrink by round."""
+    point = np.array(walk.points[int(np.argmax(walk.values))])
+    moves = 2 * len(point)
+    axis, down = divmod(step % moves, 2)
+    length = walk.upper[axis] * 0.5 * 0.7 ** (step // moves)
+    point[axis] = np.clip(
+        point[axis] + (-length if down else length), 0, walk.upper[axis]
+    )
+    return point
+
+
+def _folds(whole, folds, seed):
+    """`(videos of a fold, all others)` as objectives."""
+    videos = np.unique(whole.pairs.video)
+    shuffled = np.random.default_rng(seed).permutation(videos)
+    for fold in range(folds):
+        inside = shuffled[fold::folds]
+        yield whole.only(inside), whole.only(np.setdiff1d(videos, inside))
+
+
+def _result(names, whole, found, crossed) -> WeightSearch:
+    single, bayes = found[0], found[-1]
+    weights, constant = bayes.best
+    history = [
+        pd.DataFrame(
+            {
+                "method": walk.method,
+                "evaluation": np.arange(1, len(walk.values) + 1),
+                "map": walk.values,
+                "best": np.maximum.accumulate(walk.values),
+                **dict(
+                    zip(
+                        names,
+                        np.array([walk.split(p)[0] for p in walk.points]).T,
+                        strict=True,
+                    )
+                ),
+            }
+        )
+        for walk in found
+    ]
+    comparison = pd.DataFrame(
+        {
+            "method": [walk.method for walk in found],
+            "chosen": [max(walk.values) for walk in found],
+            "cross_fitted": np.mean(crossed, axis=0),
+            "evaluations": [len(walk.values) for walk in found],
+        }
+    )
+    without = []
+    for member in range(len(names)):
+        others = np.where(np.arange(len(names)) == member, 0, weights)
+        without.append(whole(others, constant) if others.any() else np.nan)
+    best = whole(weights, constant)
+    members = pd.DataFrame(
+        {
+            "member": names,
+            "alone": single.values,
+            "weight": weights,
+            "without": without,
+            "gain": best - np.array(without),
+        }
+    )
+    fused = whole.precisions(weights, constant)
+    alone = whole.precisions(*single.best)
+    classes = pd.DataFrame(
+        {
+            "class_id": whole.pairs.class_ids,
+            "ensemble": fused,
+            "best_single": alone,
+            "gain": fused - alone,
+        }
+    )
+    agreement = pd.DataFrame(whole.agreement(), names, names)
+    return WeightSearch(
+        weights,
+        constant,
+        bayes.converged,
+        comparison,
+        pd.concat(history, ignore_index=True),
+        members,
+        agreement,
+        classes,
+    )
+
+
+class _Checkpoint:
+    """The points of every search, kept in a JSON file."""
+
+    def __init__(self, path, whole, options):
+        self.path, self.points = path and Path(path), {}
+        data = hashlib.blake2b(digest_size=16)
+        pairs = whole.pairs._replace(video_ids=as_ids(whole.pairs.video_ids))
+        for array in (whole.rank, *pairs):
+            data.update(np.ascontiguousarray(array).data)
+        self.search = {**options, "data": data.hexdigest()}
+        if self.path and self.path.exists():
+            kept = json.loads(self.path.read_text())
+            if kept["format"] != FORMAT or kept["search"] != self.search:
+                raise ValueError(
+                    "A search goes on from a checkpoint of the same options, "
+                    "members and ratings; remove the file or name another. "
+                    f"Received: checkpoint={str(self.path)!r}"
+                )
+            self.points = kept["points"]
+
+    def write(self, name, points):
+        self.points[name] = points
+        if self.path:
+            content = {"format": FORMAT, "search": self.search}
+            scratch = self.path.with_name(self.path.name + ".tmp")
+            scratch.write_text(json.dumps({**content, "points": self.points}))
+            os.replace(scratch, self.path)
