@@ -5,4 +5,7 @@ loads without further custom code.  TensorFlow is imported only by the modules
 that read data.
 """
 
+from kit import layers, losses
+
+__all__ = ["layers", "losses"]
 __version__ = "0.1.0"

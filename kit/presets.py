@@ -203,6 +203,21 @@ def sampling(name: str, scale: str = "paper") -> dict:
     return {"num_frames": num_frames, "sampling": how}
 
 
+def stage_config(stage) -> dict:
+    """What a finished stage of training says of itself.
+
+    Raises:
+        ValueError: Where the stage is not complete.
+    """
+    path = Path(stage, "config.json")
+    if not path.exists():
+        raise ValueError(
+            "A stage must be finished before its weights are used: run its "
+            f"notebook again. Received: {stage}, without config.json"
+        )
+    return json.loads(path.read_text())
+
+
 def load(stage) -> keras.Model:
     """Builds the member that a stage of training left, with its weights.
 
@@ -212,20 +227,14 @@ def load(stage) -> keras.Model:
     Raises:
         ValueError: Where the stage is not complete.
     """
-    stage = Path(stage)
-    if not (stage / "config.json").exists():
-        raise ValueError(
-            "A stage must be finished before its weights are used: run its "
-            f"notebook again. Received: {stage}, without config.json"
-        )
-    config = json.loads((stage / "config.json").read_text())
+    config = stage_config(stage)
     model = build(
         config["member"],
         class_ids=config["class_ids"],
         scale=config["scale"],
         spec=FrameSpec(**config["spec"]),
     )
-    model.load_weights(stage / "stage.weights.h5")
+    model.load_weights(Path(stage, "stage.weights.h5"))
     return model
 
 

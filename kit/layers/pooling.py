@@ -78,6 +78,7 @@ class FramePooling(keras.layers.Layer):
             x = ops.where(ops.expand_dims(mask, -1), inputs, 0)
             return ops.reshape(x, (-1, inputs.shape[1] * inputs.shape[2]))
         if self.mode == "max":
+            # The fill lies below any feature and within float16.
             x = ops.where(ops.expand_dims(mask, -1), inputs, -6e4)
             some = ops.any(mask, axis=1, keepdims=True)
             return ops.where(some, ops.max(x, axis=1), 0)

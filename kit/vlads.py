@@ -1,0 +1,173 @@
+"""The members that aggregate frames by residuals from cluster centres.
+
+Their shared arguments and what they return are those of `kit.models`.
+"""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from kit.endpoints import YOUTUBE_8M, classifier, frame_inputs
+from kit.layers import (
+    ContextGating,
+    FrameFeatures,
+    FramePooling,
+    MixtureOfExperts,
+    MixtureOfModels,
+    NetVLAD,
+    NeXtVLAD,
+    SqueezeExcitationGating,
+)
+from kit.spec import FrameSpec
+
+
+def gated_netvlad(
+    class_ids: Sequence[int],
+    spec: FrameSpec = YOUTUBE_8M,
+    *,
+    num_clusters: int = 16,
+    hidden_dim: int = 1024,
+    num_mixtures: int = 5,
+    momentum: float = 0.99,
+) -> keras.Model:
+    """Gated NetVLAD: equations 7 to 10, MoE, and a gate on probabilities.
+
+    Audio has half the clusters.  83.0 M parameters; 166 MFLOP at 5 frames.
+    """
+    inputs = frame_inputs(spec)
+    parts = FrameFeatures(spec, split=True, name="frame_features")(**inputs)
+    x = [
+        NetVLAD(
+            max(num_clusters // share, 1),
+            momentum=momentum,
+            name=f"{name}_netvlad",
+        )(part, mask=inputs["mask"])
+        for name, part, share in _modalities(spec, parts)
+    ]
+    x = _concatenate(x, "descriptor")
+    x = layers.Dense(hidden_dim, use_bias=False, name="hidden")(x)
+    x = layers.BatchNormalization(momentum=momentum, name="hidden_norm")(x)
+    x = ContextGating(momentum=momentum, name="context_gating")(x)
+    x = MixtureOfExperts(
+        len(class_ids),
+        num_mixtures,
+        output_gating=True,
+        momentum=momentum,
+        name="head",
+    )(x)
+    return classifier(inputs, x, class_ids, "gated_netvlad")
+
+
+def next_vlad(
+    class_ids: Sequence[int], spec: FrameSpec = YOUTUBE_8M, **branch
+) -> keras.Model:
+    """NeXtVLAD with logistic regression.
+
+    Args:
+        branch: Arguments of `next_vlad_logits`.
+
+    81 M parameters; 2.6 GFLOP at 60 frames, 12.4 GFLOP at 300.
+    """
+    inputs = frame_inputs(spec)
+    parts = FrameFeatures(spec, split=True, name="frame_features")(**inputs)
+    x = next_vlad_logits(parts, inputs["mask"], spec, len(class_ids), **branch)
+    return classifier(inputs, x, class_ids, "next_vlad", from_logits=True)
+
+
+def mix_next_vlad(
+    class_ids: Sequence[int],
+    spec: FrameSpec = YOUTUBE_8M,
+    *,
+    num_branches: int = 3,
+    **branch,
+) -> keras.Model:
+    """Mixture of NeXtVLADs that learn from their mixture: equations 15 to 19.
+
+    The model returned gives the mixture's probabilities, and is what to save;
+    `training_model` gives the one to train.
+
+    Args:
+        num_branches: NeXtVLADs in the mixture, at least two.
+        branch: Arguments of `next_vlad_logits`.
+
+    244 M parameters; 7.8 GFLOP at 60 frames, 37 GFLOP at 300.
+    """
+    inputs = frame_inputs(spec)
+    mask = inputs["mask"]
+    parts = FrameFeatures(spec, split=True, name="frame_features")(**inputs)
+    logits = [
+        next_vlad_logits(
+            parts, mask, spec, len(class_ids), suffix=f"_{index}", **branch
+        )
+        for index in range(num_branches)
+    ]
+    x = _concatenate(parts, "joint_frames")
+    x = FramePooling("mean", name="frame_mean")(x, mask=mask)
+    x, _ = MixtureOfModels(name="mixture")(x, logits)
+    return classifier(inputs, x, class_ids, "mix_next_vlad", from_logits=True)
+
+
+def next_vlad_logits(
+    parts: Sequence[keras.KerasTensor],
+    mask: keras.KerasTensor,
+    spec: FrameSpec,
+    num_classes: int,
+    *,
+    num_clusters: int = 112,
+    num_groups: int = 8,
+    expansion: float = 2,
+    hidden_dim: int = 2048,
+    reduction: int = 16,
+    dropout_rate: float = 0.5,
+    momentum: float = 0.99,
+    suffix: str = "",
+) -> keras.KerasTensor:
+    """NeXtVLAD as part of a model: equations 11 to 14, SECG, and logits.
+
+    Args:
+        parts: What `FrameFeatures` with `split=True` returns.
+        mask: True for real frames, `(batch_size, num_frames)`.
+        num_clusters: Clusters of the visual features; audio has half.
+        num_groups: Groups of the visual features; audio has half.
+        reduction: Of the squeeze-and-excitation gate.
+        dropout_rate: Of the descriptor.
+        suffix: Of the layers' names, where a model has more than one branch.
+
+    Returns:
+        Logits `(batch_size, num_classes)`.
+    """
+    x = [
+        NeXtVLAD(
+            max(num_clusters // share, 1),
+            num_groups=max(num_groups // share, 1),
+            expansion=expansion,
+            momentum=momentum,
+            name=f"{name}_nextvlad{suffix}",
+        )(part, mask=mask)
+        for name, part, share in _modalities(spec, parts)
+    ]
+    x = _concatenate(x, f"descriptor{suffix}")
+    x = layers.Dropout(dropout_rate, name=f"dropout{suffix}")(x)
+    x = layers.Dense(hidden_dim, use_bias=False, name=f"hidden{suffix}")(x)
+    x = layers.BatchNormalization(
+        momentum=momentum, name=f"hidden_norm{suffix}"
+    )(x)
+    x = SqueezeExcitationGating(
+        reduction, momentum=momentum, name=f"context_gating{suffix}"
+    )(x)
+    return layers.Dense(num_classes, name=f"head{suffix}")(x)
+
+
+def _modalities(spec, parts):
+    """Name, features, and the divisor of sizes, of each modality there is."""
+    modalities = [("visual", spec.rgb, 1), ("audio", spec.audio, 2)]
+    modalities = [modality for modality in modalities if modality[1]]
+    for (name, _, share), part in zip(modalities, parts, strict=True):
+        yield name, part, share
+
+
+def _concatenate(parts, name):
+    if len(parts) == 1:
+        return parts[0]
+    return layers.Concatenate(name=name)(parts)
