@@ -188,17 +188,14 @@ def _ratings(world, videos):
 
 def _truth(world, videos):
     """A row for every segment and rated class, whether it holds or not."""
-    names, holds = list(videos), [video.holds for video in videos.values()]
-    counts = [len(segments) for segments in holds]
-    segments = np.concatenate([np.arange(count) for count in counts])
-    classes = world.rated.size
-    columns = (
-        np.repeat(np.repeat(names, counts), classes),
-        np.repeat(segments * world.spec.segment_frames, classes),
-        np.tile(world.ids[world.rated], segments.size),
-        np.concatenate(holds).ravel().astype(int),
-    )
-    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+    unit, labels = world.spec.segment_frames, world.ids[world.rated]
+    rows = [
+        (name, segment * unit, label, int(score))
+        for name, video in videos.items()
+        for segment, scores in enumerate(video.holds)
+        for label, score in zip(labels, scores, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _vocabulary(world, videos):
@@ -211,10 +208,7 @@ def _vocabulary(world, videos):
             "Index": world.ids,
             "TrainVideoCount": counts[world.ids],
             "KnowledgeGraphId": [f"/m/simulated{i}" for i in world.ids],
-            "Name": [
-                f"Concept {i} ({senses[sense]})"
-                for i, sense in zip(world.ids, world.senses, strict=True)
-            ],
+            "Name": [f"Concept {senses[sense]}" for sense in world.senses],
             "WikiUrl": "",
             "Vertical1": [f"Topic {topic}" for topic in world.topic],
             "Vertical2": "",
@@ -222,6 +216,7 @@ def _vocabulary(world, videos):
             "WikiDescription": "Simulated; it stands for nothing real.",
         }
     ).sort_values("Index", ignore_index=True)
+    table["Name"] += " " + table["Index"].astype(str)
     table.loc[len(table) - 1, "Name"] = ""  # as some are in the real file
     return table
 
@@ -275,70 +270,3 @@ def _load(folder, name):
     return pd.read_csv(
         Path(folder) / name, dtype={"video_id": str}, keep_default_na=False
     )
-
-
-class Oracle:
-    """Scores segments knowing the planted signatures, for a reference row.
-
-    Frame by frame it adds up the log-likelihood ratio of "the concept is
-    here" against "it is not", from a matched filter in the latent space.
-    Ordered concepts are matched with their two signatures in turn, at every
-    phase.  It looks at the segment alone: at no label and at no context.
-
-    Args:
-        folder: A sample.  The signatures follow from its seed.
-
-    Attributes:
-        class_ids: Vocabulary ids of the columns, ascending.
-    """
-
-    def __init__(self, folder: str | os.PathLike):
-        card = read_card(folder)
-        self.world = World(card["seed"], FrameSpec(**card["spec"]))
-        self.class_ids = self.world.ids[self.world.rated]
-        self._unmix = np.linalg.pinv(self.world.mixing)
-
-    def score(
-        self, frames: np.ndarray, num_frames: int | None = None
-    ) -> np.ndarray:
-        """Scores every segment of one video.
-
-        Args:
-            frames: uint8 `(T, D)`, without padding.
-            num_frames: Look at so many frames about the middle of a segment;
-                `None` looks at the segment.
-
-        Returns:
-            Array `(segments, classes)`, higher where the concept is likelier.
-        """
-        evidence = np.cumsum(self._evidence(frames), axis=0)
-        evidence = np.concatenate([0 * evidence[:1], evidence])  # (T + 1, ...)
-        unit = self.world.spec.segment_frames
-        width = unit if num_frames is None else num_frames
-        first = np.arange(0, len(frames), unit) + (unit - width) // 2
-        last = np.clip(first + width, 0, len(frames))
-        total = evidence[last] - evidence[np.clip(first, 0, len(frames))]
-        return np.logaddexp.reduce(total, axis=-1)  # (segments, C)
-
-    def _evidence(self, frames):
-        """Log-likelihood ratios `(T, C, phase)` of concept against none."""
-        world, c = self.world, self.world.constants
-        latent = (frames * (4 / 255) + (4 / 512 - 2)) @ self._unmix
-        drift = c.drift_rank * c.drift_gain**2 / latent.shape[1]
-        variance = 1 + c.video_spread**2 + drift
-        signatures = c.gain * world.signatures[world.rated]  # (C, 2, latent)
-        power = (signatures**2).sum(-1)
-        match = (
-            np.tensordot(latent, signatures, (1, 2)) - power / 2
-        ) / variance
-
-        def shown(share):  # in this share of the frames
-            return np.logaddexp(np.log1p(-share), np.log(share) + match)
-
-        passing = shown(c.flash / world.ids.size)  # (T, C, 2)
-        steady = (shown(c.visible) - passing)[..., :1]
-        one, two = np.split(match - passing, 2, axis=-1)
-        beat = np.arange(len(frames))[:, None] - np.arange(c.cycle)
-        beat = beat[:, None] % c.cycle  # (T, 1, phase)
-        in_turn = np.select([beat == 0, beat == 1], [one, two], 0.0)
-        return np.where(world.ordered[world.rated][:, None], in_turn, steady)

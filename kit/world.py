@@ -33,7 +33,7 @@ class Constants:
     rare_topics: tuple = (1, 3, 6, 8)  # their second rated class is rare
     rare_share: float = 0.45  # of an ordinary rated class' popularity
     video_only_share: float = 0.5  # FACTS: the rated ids are frequent ones
-    popularity_spread: float = 0.25  # log-normal, over classes and topics
+    popularity_spread: float = 0.25  # log-normal, over classes
 
     # Videos.  FACTS: a frame a second; shorter here, to save room and time.
     frames: tuple = (40, 120)
@@ -130,32 +130,26 @@ class World:
         cells = np.arange(c.num_topics * c.classes_per_topic)
         self.topic, slot = np.divmod(cells, c.classes_per_topic)
         rare = np.isin(self.topic, c.rare_topics) & (slot == 1)
-        share = np.select(
-            [rare, slot < 2], [c.rare_share, 1], c.video_only_share
-        )
-        spread = c.popularity_spread
-        self.popularity = share * rng.lognormal(0, spread, cells.size)
-        topic_share = rng.lognormal(0, spread, c.num_topics)
-        self.topic_share = topic_share / topic_share.sum()
+        share = np.where(slot < 2, 1, c.video_only_share)
+        share[rare] = c.rare_share
+        spread = rng.lognormal(0, c.popularity_spread, cells.size)
+        self.popularity = share * spread
         ids = np.sort(rng.choice(c.num_ids, cells.size, replace=False))
         self.ids = ids[np.argsort(np.argsort(-self.popularity))]
         rated = cells[slot < 2]
         self.rated = rated[np.argsort(self.ids[rated])]
         self.senses = rng.choice(list("BSH"), cells.size)
         self.senses[slot < 2] = list(c.senses.replace(" ", ""))
-        paired = c.alike_topics + c.ordered_topics
-        paired = np.isin(self.topic, paired) & (slot < 2)
-        self.twin = np.where(paired, cells + 1 - 2 * slot, -1)
         self.ordered = np.isin(self.topic, c.ordered_topics) & (slot < 2)
+        alike = np.isin(self.topic, c.alike_topics) & (slot < 2)
+        self.twin = np.where(alike | self.ordered, cells + 1 - 2 * slot, -1)
 
     def _basis(self, rng, rank, size):
         """Orthogonal directions of decaying variance, `(rank, size)`."""
-        weight = 1 / (1 + np.arange(rank) / self.constants.spectrum)
-        weight *= size / max(weight.sum(), 1)
-        directions = np.linalg.qr(rng.normal(size=(size, rank)))[0].T
-        return (
-            self.constants.feature_std * np.sqrt(weight)[:, None] * directions
-        )
+        power = 1 / (1 + np.arange(rank) / self.constants.spectrum)
+        scale = self.constants.feature_std * np.sqrt(size / max(power.sum(), 1))
+        ways = np.linalg.qr(rng.normal(size=(size, rank)))[0]
+        return scale * (ways * np.sqrt(power)).T
 
     def _signature(self, rng, senses):
         """A vector of length 1 that is seen (S), heard (H) or both (B)."""
@@ -168,10 +162,7 @@ class World:
 
     def _draw_signatures(self, rng):
         c, rgb, audio = self.constants, self.spec.rgb, self.spec.audio
-        self.latent = seen, heard = (
-            min(c.latent[0], rgb),
-            min(c.latent[1], audio),
-        )
+        seen, heard = self.latent = np.minimum(c.latent, (rgb, audio))
         self.mixing = np.zeros((seen + heard, self.spec.dim), np.float32)
         self.mixing[:seen, :rgb] = self._basis(rng, seen, rgb)
         self.mixing[seen:, rgb:] = self._basis(rng, heard, audio)
@@ -202,15 +193,13 @@ class World:
             topic, concepts, labels = self._draw_labels(rng)
         length = rng.integers(*self.constants.frames, endpoint=True)
         length = min(int(length), self.spec.max_frames)
-        spans = [(concept, *span) for concept in concepts
-                 for span in self._intervals(rng, length)]  # fmt: skip
-        fills = np.zeros((length, self.ids.size), bool)
-        for concept, start, stop in spans:
-            fills[start:stop, concept] = True
-        starts = np.arange(0, length, unit)
-        sizes = np.minimum(unit, length - starts)[:, None]
-        filled = np.add.reduceat(fills[:, self.rated], starts, dtype=int)
-        holds = 2 * filled >= sizes
+        spans, fills = [], np.zeros((length, self.ids.size), bool)
+        for concept in concepts:
+            for start, stop in self._intervals(rng, length):
+                fills[start:stop, concept] = True
+                spans.append((int(concept), start, stop))
+        parts = np.split(fills[:, self.rated], range(unit, length, unit))
+        holds = np.stack([2 * part.sum(0) >= len(part) for part in parts])
         ratings = self._rate(rng, labels, holds) if rated else []
         latent = self._background(rng, topic, length)
         latent += self._shown(rng, topic, fills)
@@ -219,12 +208,11 @@ class World:
 
     def _draw_labels(self, rng):
         c = self.constants
-        topic = rng.choice(c.num_topics, p=self.topic_share)
+        topic = rng.integers(c.num_topics)
         inside = self.topic == topic
-        weight = np.where(inside, self.popularity, 0) * c.same_topic
-        weight /= self.popularity[inside].sum()
-        outside = np.where(inside, 0, self.popularity)
-        weight += (1 - c.same_topic) * outside / outside.sum()
+        weight = np.where(inside, c.same_topic, 1 - c.same_topic)
+        for part in (inside, ~inside):
+            weight[part] *= self.popularity[part] / self.popularity[part].sum()
         size = min(1 + rng.poisson(c.more_concepts), c.most_concepts)
         concepts = rng.choice(weight.size, size, replace=False, p=weight)
         kept = concepts[rng.random(size) < c.label_kept]
@@ -240,16 +228,14 @@ class World:
     def _intervals(self, rng, length):
         """Where a concept is, never from a segment's first frame on."""
         c, unit = self.constants, self.spec.segment_frames
-        total = max(round(length * rng.uniform(*c.filled)), unit + 2)
+        total = max(round(length * rng.uniform(*c.filled)), unit + 1)
         most = min(max(total // (2 * unit), 1), c.most_intervals)
         count = rng.integers(1, most, endpoint=True)
-        lengths = unit + rng.multinomial(
-            total - count * unit, rng.dirichlet(np.ones(count))
-        )
-        gaps = rng.multinomial(
-            length - total, rng.dirichlet(np.ones(count + 1))
-        )[:-1]
-        stops = np.cumsum(gaps + lengths)
+        shares = rng.dirichlet(np.ones(count))
+        lengths = unit + rng.multinomial(total - count * unit, shares)
+        shares = rng.dirichlet(np.ones(count + 1))
+        gaps = rng.multinomial(length - total, shares)
+        stops = np.cumsum(gaps[:-1] + lengths)
         starts = stops - lengths
         starts += (starts % unit == 0) & (unit > 1)
         return zip(starts.tolist(), stops.tolist(), strict=True)
@@ -303,7 +289,9 @@ class World:
 
     def _render(self, rng, latent):
         """The bytes `(T, D)` of latent vectors `(T, latent)`."""
-        features = latent.astype(np.float32) @ self.mixing
+        # Not `@`: on a busy machine the threads of BLAS wait for each other.
+        latent = latent.astype(np.float32)
+        features = np.einsum("tz,zd->td", latent, self.mixing)
         noise = rng.standard_normal(features.shape, np.float32)
         features += np.float32(self.constants.feature_noise) * noise
         # FACTS' dequantisation, x = byte * 4/255 + 4/512 - 2, turned round.
