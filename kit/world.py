@@ -31,9 +31,9 @@ class Constants:
     alike_topics: tuple = (0, 1, 2)  # their rated classes are confusable
     ordered_topics: tuple = (3, 4)  # theirs differ in temporal order alone
     rare_topics: tuple = (1, 3, 6, 8)  # their second rated class is rare
-    rare_share: float = 0.45  # of an ordinary rated class' popularity
+    rare_share: float = 0.6  # of an ordinary rated class' popularity
     video_only_share: float = 0.5  # FACTS: the rated ids are frequent ones
-    popularity_spread: float = 0.25  # log-normal, over classes
+    popularity_spread: float = 0.15  # log-normal, over classes
 
     # Videos.  FACTS: a frame a second; shorter here, to save room and time.
     frames: tuple = (40, 120)
@@ -51,7 +51,7 @@ class Constants:
     # Ratings.  FACTS: 5.0 rated segments a video, about one class each, 55.7
     # per cent positive; the first 6 and last 2 of some 46 are never rated.
     ratings: tuple = (3, 7)
-    sought: float = 0.76  # share of ratings where the concept is looked for
+    sought: float = 0.75  # share of ratings where the concept is looked for
     mistakes: float = 0.02  # of the annotator
     unrated_first: int = 2
     unrated_last: int = 1
@@ -59,7 +59,7 @@ class Constants:
     # Frames, in units of the latent noise.  Fixed by the oracle's MAP: from
     # the middle frame 0.75 to 0.85, from the five frames 0.93 to 0.98.
     latent: tuple = (64, 24)  # visual, audio
-    gain: float = 3.3
+    gain: float = 3.4
     gain_spread: float = 0.2  # log-normal, from video to video
     visible: float = 0.65  # of the frames a concept fills do show it
     flash: float = 0.15  # of all frames show a passing concept of the topic
