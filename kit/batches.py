@@ -1,6 +1,9 @@
 """Videos of some shards -> examples in an order -> batches."""
 
+import ctypes
 import itertools
+import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -82,7 +85,9 @@ class Source:
         for video in read_shard(
             path, self.report, seen, self.spec, self.num_classes, self.class_ids
         ):
-            if self.holdout.select([video.video_id], self.part)[0]:
+            if self.part == "all" or self.holdout.select(
+                [video.video_id], self.part
+            ):
                 yield video
 
     def one_pass(self, rng=None) -> Iterator[Video]:
@@ -186,6 +191,7 @@ def dataset(source, cut, order, length, columns, fill=0, extra=""):
             yield from found
 
     def batches():
+        _keep_memory()
         stream = examples()
         while rows := list(itertools.islice(stream, order.batch_size)):
             if len(rows) == order.batch_size or not order.full:
@@ -193,6 +199,19 @@ def dataset(source, cut, order, length, columns, fill=0, extra=""):
 
     rows = order.batch_size if order.full else None
     return as_dataset(batches, length, spec.dim, columns, rows, extra)
+
+
+def _keep_memory() -> None:
+    """Has the C library reuse the memory of records and batches.
+
+    Under TensorFlow glibc returns every block above 128 KB to the system, and
+    taking 260 KB back, page by page, costs more than reading a record.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in musl
+        if mallopt is not None:
+            mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD, the most it takes
+            mallopt(-1, 256 * 2**20)  # M_TRIM_THRESHOLD
 
 
 def _mixed(examples, size, rng):
@@ -206,15 +225,25 @@ def _mixed(examples, size, rng):
         yield buffer[at]
 
 
+def aligned(shape) -> np.ndarray:
+    """An uint8 array, not filled, that TensorFlow takes without a copy."""
+    size = math.prod(shape)
+    block = np.empty(size + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size].reshape(shape)
+
+
 def _collate(rows, spec, length, columns, fill, extra):
     """A batch of the examples in `rows`, padded to `length` frames."""
-    frames = np.zeros((len(rows), length, spec.dim), np.uint8)
+    frames = aligned((len(rows), length, spec.dim))
     mask = np.zeros((len(rows), length), bool)
     for at, row in enumerate(rows):
-        here = slice(row.first, row.first + len(row.rgb))
-        frames[at, here, : spec.rgb] = row.rgb
-        frames[at, here, spec.rgb :] = row.audio
-        mask[at, here] = True
+        first, last = row.first, row.first + len(row.rgb)
+        frames[at, :first] = 0
+        frames[at, first:last, : spec.rgb] = row.rgb
+        frames[at, first:last, spec.rgb :] = row.audio
+        frames[at, last:] = 0
+        mask[at, first:last] = True
     batch = ({"frames": frames, "mask": mask},)
     if columns is not None:
         targets = np.full((len(rows), columns), fill, np.int8)

@@ -12,6 +12,11 @@ RATING_FIELDS = (
     "segment_labels",
     "segment_scores",
 )
+_UNRATED = (
+    np.empty(0, np.int64),
+    np.empty(0, np.int64),
+    np.empty(0, np.int8),
+)
 
 
 class Video(NamedTuple):
@@ -211,8 +216,9 @@ def _strided(buffer, start, end, width):
         return None
     block = np.frombuffer(buffer, np.uint8, end - start, start)
     block = block.reshape(-1, stride)
-    same = block[:, : len(header)] == np.frombuffer(header, np.uint8)
-    return block[:, len(header) :] if same.all() else None
+    if block[:, : len(header)].tobytes() != header * len(block):
+        return None
+    return block[:, len(header) :]
 
 
 def _varint(number: int) -> bytes:
@@ -253,19 +259,21 @@ def _video_id(context) -> bytes:
 
 
 def _labels(context, num_classes) -> np.ndarray:
-    labels = np.asarray(_values(context, "labels", "int64_list"), np.int64)
+    labels = list(_values(context, "labels", "int64_list"))
     top = 2**31 if num_classes is None else num_classes
-    if labels.size and not 0 <= labels.min() <= labels.max() < top:
+    if labels and not 0 <= min(labels) <= max(labels) < top:
         raise BadRecord(
             "labels",
             f"A label must lie in the vocabulary, 0 to {top - 1}, found "
-            f"{labels.tolist()}: give the `num_classes` of these files.",
+            f"{labels}: give the `num_classes` of these files.",
         )
-    return labels
+    return np.array(labels, np.int64)
 
 
 def _ratings(context, spec, class_ids):
     """Starts, classes and scores of the ratings: each `(R,)`."""
+    if not any(name in context for name in RATING_FIELDS):
+        return _UNRATED
     starts, ends, classes, scores = (
         np.asarray(_values(context, name, kind), dtype)
         for name, kind, dtype in zip(
@@ -281,8 +289,6 @@ def _ratings(context, spec, class_ids):
             "segment_scores",
             f"{', '.join(RATING_FIELDS)} must be equally long: {sizes}.",
         )
-    if not sizes[0]:
-        return starts, classes, scores.astype(np.int8)
     step = spec.segment_frames
     if np.any((starts < 0) | (starts % step != 0) | (starts >= 2**31)):
         raise BadRecord(
