@@ -42,7 +42,17 @@ class Oracle:
 
         Returns:
             Array `(segments, classes)`, higher where the concept is likelier.
+
+        Raises:
+            ValueError: If `frames` is not uint8 `(T, D)`.
         """
+        frames, dim = np.asarray(frames), self.world.spec.dim
+        if frames.dtype != np.uint8 or frames.shape[1:] != (dim,):
+            raise ValueError(
+                f"`frames` must be uint8 of shape (T, {dim}): give the bytes "
+                "of one video, rgb and audio side by side. Received: "
+                f"frames={frames.dtype} of shape {frames.shape}"
+            )
         evidence = np.cumsum(self._evidence(frames), axis=0)
         evidence = np.concatenate([0 * evidence[:1], evidence])  # (T + 1, ...)
         unit = self.world.spec.segment_frames
@@ -60,7 +70,7 @@ class Oracle:
         drift = c.drift_rank * c.drift_gain**2 / latent.shape[1]
         variance = 1 + c.video_spread**2 + drift
         signatures = c.gain * world.signatures[world.rated]  # (C, 2, latent)
-        match = np.tensordot(latent, signatures, (1, 2))  # (T, C, 2)
+        match = np.einsum("tz,cpz->tcp", latent, signatures)
         match = (match - (signatures**2).sum(-1) / 2) / variance
 
         def shown(share):  # in this share of the frames

@@ -285,7 +285,7 @@ class World:
         when = np.flatnonzero(rng.random(length) < c.flash)
         who = rng.choice(np.flatnonzero(self.topic == topic), when.size)
         shown[when, who, rng.integers(2, size=when.size)] += 1
-        return c.gain * np.tensordot(shown, self.signatures, 2)
+        return c.gain * np.einsum("tcp,cpz->tz", shown, self.signatures)
 
     def _render(self, rng, latent):
         """The bytes `(T, D)` of latent vectors `(T, latent)`."""
