@@ -21,11 +21,16 @@ def frame_mean(
 ) -> keras.Model:
     """Baseline: logistic regression, or MoE, on the mean frame.
 
+    The frames are not scaled to unit length: a model without a hidden layer
+    learns far sooner from features of about unit size.
+
     Args:
         num_mixtures: Experts a class; `None` for logistic regression.
     """
     inputs = frame_inputs(spec)
-    x = FrameFeatures(spec, name="frame_features")(**inputs)
+    x = FrameFeatures(spec, normalize=False, name="frame_features")(
+        **inputs
+    )
     x = FramePooling("mean", name="pooling")(x, mask=inputs["mask"])
     if num_mixtures is None:
         x = layers.Dense(len(class_ids), name="head")(x)

@@ -1,0 +1,251 @@
+"""From a model and shards to rankings: windows, shifts, best K per class."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from kit import data, models
+from kit.spec import FrameSpec
+from kit.splits import Holdout
+from kit.topk import TopK
+
+# Windows a call of the model: large enough to fill a GPU, small enough for a
+# MixNeXtVLAD in 16 GB.
+WINDOWS = 768
+
+
+def shift_range(first: int, last: int, segment_frames: int) -> tuple[int, ...]:
+    """Every whole shift from `first` to `last`, both included (section 8.2).
+
+    Raises:
+        ValueError: Where the range is empty or reaches beyond a segment.
+    """
+    if first > last:
+        raise ValueError(
+            "A shift range goes from its first to its last shift, such as "
+            f"(-1, 1). Received: first={first}, last={last}"
+        )
+    if max(abs(first), abs(last)) > segment_frames:
+        raise ValueError(
+            "A shift cannot be longer than a segment of "
+            f"{segment_frames} frames: the window would not touch it. "
+            f"Received: first={first}, last={last}"
+        )
+    return tuple(range(first, last + 1))
+
+
+def window_frames(rows, starts, shift, mask, length):
+    """Which frames a shifted window of each segment holds.
+
+    Shift +1 looks one frame later.  A frame before the video or after its end
+    is masked, never wrapped; a window without any real frame falls back to the
+    unshifted one.
+
+    Args:
+        rows: Row of each segment's video in the batch, `(num_segments,)`.
+        starts: First frame of each segment, `(num_segments,)`.
+        shift: Frames to look later.
+        mask: True for real frames, `(batch_size, num_frames)`.
+        length: Frames in a window.
+
+    Returns:
+        Positions in the flattened frames and whether each is a real frame,
+        both `(num_segments, length)`.
+    """
+    num_frames = mask.shape[1]
+
+    def at(shift):
+        frame = starts[:, None] + shift + np.arange(length)
+        inside = (frame >= 0) & (frame < num_frames)
+        frame = np.where(inside, frame, 0)
+        return frame, inside & mask[rows[:, None], frame]
+
+    frame, real = at(shift)
+    empty = ~real.any(axis=1)
+    plain_frame, plain_real = at(0)
+    frame = np.where(empty[:, None], plain_frame, frame)
+    real = np.where(empty[:, None], plain_real, real)
+    return rows[:, None] * num_frames + frame, real
+
+
+def segment_probabilities(
+    model: keras.Model, frames, mask, shifts=(0,)
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Predicts every segment of a batch of videos, once per shift.
+
+    The frames are sent to the device once, as bytes; the windows of all shifts
+    are cut there.
+
+    Args:
+        model: From `kit.presets` or a `.keras` file.
+        frames: uint8 `(batch_size, num_frames, dim)`.
+        mask: bool `(batch_size, num_frames)`.
+        shifts: Whole shifts, in frames.
+
+    Yields:
+        Rows `(n,)`, starts `(n,)` and probabilities
+        `(len(shifts), n, num_classes)`, a block of segments at a time, in
+        order.
+
+    Raises:
+        ValueError: Where the frames are no bytes or not of the model's size.
+    """
+    spec = models.frame_spec(model)
+    if frames.dtype != np.uint8 or frames.shape[-1] != spec.dim:
+        raise ValueError(
+            f"The model takes uint8 frames of {spec.dim} features: quantise "
+            "them, or use a model built with their FrameSpec. Received: "
+            f"dtype={frames.dtype}, shape={frames.shape}"
+        )
+    length = spec.segment_frames
+    counts = -(-mask.sum(axis=1) // length)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    starts = length * np.concatenate([np.arange(count) for count in counts])
+    flat = ops.reshape(ops.convert_to_tensor(frames), (-1, spec.dim))
+    block = max(1, WINDOWS // len(shifts))
+    for begin in range(0, len(rows), block):
+        size = min(block, len(rows) - begin)
+        # The last block is filled up, so that the model is compiled once.
+        chosen = (begin + np.arange(block)) % len(rows)
+        if size == block:
+            chosen = np.arange(begin, begin + block)
+        cut = [
+            window_frames(rows[chosen], starts[chosen], shift, mask, length)
+            for shift in shifts
+        ]
+        position, real = map(np.concatenate, zip(*cut, strict=True))
+        probabilities = model.predict_on_batch(
+            {"frames": ops.take(flat, position, axis=0), "mask": real}
+        )
+        probabilities = probabilities.reshape(len(shifts), block, -1)
+        yield (
+            rows[chosen[:size]],
+            starts[chosen[:size]],
+            probabilities[:, :size],
+        )
+
+
+def rank_segments(
+    model: keras.Model,
+    shards,
+    *,
+    shifts: tuple[int, int] = (0, 0),
+    holdout: Holdout | None = None,
+    part: str = "all",
+    k: int = 100_000,
+    batch_size: int = 32,
+    on_error: str = "stop",
+) -> dict:
+    """Ranks every segment of every video for each class of the model.
+
+    Args:
+        model: Its classes are the ones ranked; see `models.restrict_classes`.
+        shards: From `data.list_shards`.
+        shifts: First and last shift of the test-time augmentation; the
+            probabilities of all shifts between them are averaged.
+        holdout: The hold-out that `part` speaks of.
+        part: Which videos, see `kit.splits`.
+        k: Longest list of a class.
+        batch_size: Videos read at a time.
+        on_error: `"stop"` or `"skip"`, see `kit.data`.
+
+    Returns:
+        `"tta"` and `"plain"`, the `Ranking` with and without shifts, both from
+        the same pass.
+
+    Raises:
+        ValueError: For a bad shift range and for bad records.
+    """
+    spec = models.frame_spec(model)
+    class_ids = models.class_ids(model)
+    used = shift_range(*shifts, spec.segment_frames)
+    computed = used if 0 in used else (*used, 0)
+    best = {"tta": TopK(class_ids, k), "plain": TopK(class_ids, k)}
+    videos = data.videos(
+        shards,
+        num_classes=None,
+        spec=spec,
+        batch_size=batch_size,
+        holdout=holdout or Holdout(),
+        part=part,
+        with_ids=True,
+        on_error=on_error,
+    )
+    for inputs, _, video_ids in videos.as_numpy_iterator():
+        blocks = segment_probabilities(
+            model, inputs["frames"], inputs["mask"], computed
+        )
+        for rows, starts, probabilities in blocks:
+            averaged = probabilities[: len(used)].mean(axis=0)
+            unshifted = probabilities[computed.index(0)]
+            best["tta"].add(averaged, video_ids[rows], starts)
+            best["plain"].add(unshifted, video_ids[rows], starts)
+    return {name: collector.ranking() for name, collector in best.items()}
+
+
+def localize(
+    model: keras.Model,
+    frames: np.ndarray,
+    shifts: tuple[int, int] = (0, 0),
+    names: dict[int, str] | None = None,
+) -> pd.DataFrame:
+    """When does each concept appear in one video?
+
+    Args:
+        model: From `kit.presets` or a `.keras` file.
+        frames: One video, uint8 `(num_frames, dim)`.
+        shifts: First and last shift, averaged.
+        names: Class id to name.
+
+    Returns:
+        A row per segment and class: `start` and `end` in frames (seconds, at
+        one frame a second), `class_id`, `name` and `score`.
+
+    Raises:
+        ValueError: Where the frames are no bytes or not of the model's size.
+    """
+    spec = models.frame_spec(model)
+    used = shift_range(*shifts, spec.segment_frames)
+    frames = np.asarray(frames)
+    mask = np.ones((1, len(frames)), bool)
+    blocks = list(segment_probabilities(model, frames[None], mask, used))
+    starts = np.concatenate([starts for _, starts, _ in blocks])
+    scores = np.concatenate([p.mean(axis=0) for _, _, p in blocks])
+    class_ids = models.class_ids(model)
+    table = pd.DataFrame(
+        {
+            "start": np.repeat(starts, len(class_ids)),
+            "class_id": np.tile(class_ids, len(starts)),
+            "score": scores.ravel(),
+        }
+    )
+    ends = np.minimum(table["start"] + spec.segment_frames, len(frames))
+    table.insert(1, "end", ends)
+    known = names or {}
+    table.insert(3, "name", [known.get(i, str(i)) for i in table["class_id"]])
+    return table
+
+
+def find_video(shards, video_id: str, spec: FrameSpec | None = None):
+    """The frames of one video, uint8 `(num_frames, dim)`.
+
+    Raises:
+        ValueError: Where no shard has it.
+    """
+    videos = data.videos(
+        shards,
+        num_classes=None,
+        spec=spec or FrameSpec(),
+        batch_size=16,
+        with_ids=True,
+    )
+    for inputs, _, ids in videos.as_numpy_iterator():
+        for row in np.flatnonzero(ids == video_id.encode()):
+            return inputs["frames"][row][inputs["mask"][row]]
+    raise ValueError(
+        "The video must be in the shards: check its id and split. "
+        f"Received: video_id={video_id!r}, {len(shards)} shards"
+    )

@@ -1,0 +1,137 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1 · Explore the data
+#
+# A video is a strip of frames, one a second, each already turned into 1,024
+# visual and 128 audio features of one byte.  Its *labels* say what the whole
+# video is about.  For a few segments of five frames a person was asked about
+# one label: *is it here?*  The task is to answer that question for every
+# segment of videos nobody rated.
+#
+# **In**: TFRecord shards `train*` and `validate*`; with none, a sample is
+# simulated.  **Out**: the figures below, also under `figures/`.
+# **Time**: under a minute on the sample, a few minutes on a T4 with real
+# shards, of which only the first videos are looked at.  **Score to expect**:
+# none yet.
+
+# %% tags=["parameters"]
+data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
+output_dir = None  # where results go; None: the working folder of the host
+seed = 0  # of everything drawn at random, the simulated sample included
+
+# %%
+import sys
+from glob import glob
+
+# The kit is installed, or lies beside the notebooks or in attached data.
+sys.path += [".", "..", *glob("/kaggle/input/*/"), *glob("/kaggle/input/*/*/*")]
+
+import numpy as np
+import pandas as pd
+
+from kit import data, inference, plots, runtime
+from kit.layers.frames import OFFSET, SCALE
+
+settings = runtime.settings(
+    needs=("train", "validate"),
+    data_dir=data_dir,
+    output_dir=output_dir,
+    seed=seed,
+)
+first_batches = 40  # of 128 videos: enough to see the shape of things
+
+# %% [markdown]
+# ## What is there?
+#
+# `train` carries video labels; `validate` labels and, in partition 3, ratings;
+# `test` neither.
+
+# %%
+train = data.list_shards(settings.data_dir, "train")
+validate = data.list_shards(settings.data_dir, "validate")
+print(f"{len(train)} train shards, the first {train[0]}")
+print(f"{len(validate)} validate shards, the first {validate[0]}")
+print(f"{settings.num_classes} video classes at most")
+print(f"{len(settings.segment_classes)} segment classes")
+
+# %% [markdown]
+# ## How long are the videos, and what are they about?
+#
+# Frames stay bytes until they are inside the model: a batch of 128 videos of
+# 300 frames is 44 MB so, and 177 MB as floats.
+
+# %%
+num_frames, label_counts = [], 0
+videos = data.videos(train, num_classes=settings.num_classes)
+for inputs, labels in videos.take(first_batches).as_numpy_iterator():
+    num_frames.extend(inputs["mask"].sum(axis=1))
+    label_counts = label_counts + labels.sum(axis=0, dtype=int)
+print(f"{label_counts.sum() / len(num_frames):.2f} labels a video")
+
+# %%
+figure = plots.frames_per_video(num_frames)
+plots.show(figure, settings.output_dir, "01_frames_per_video")
+figure = plots.labels_per_class(label_counts, settings.segment_classes)
+plots.show(figure, settings.output_dir, "01_labels_per_class")
+
+# %% [markdown]
+# ## What did people say about the segments?
+#
+# Someone looked at five frames and at *one* label.  Every other class of that
+# segment is unknown, not absent: 1 is yes, 0 is no, and -1 stands for "nobody
+# rated it" wherever the kit holds targets.
+
+# %%
+ratings = data.ratings(validate)
+rated = ratings.groupby(["video_id", "start"]).size()
+print(f"{len(ratings):,} ratings of {len(rated):,} segments")
+print(f"{ratings['score'].mean():.1%} say yes")
+figure = plots.ratings_per_class(ratings, settings.names)
+plots.show(figure, settings.output_dir, "01_ratings_per_class")
+
+# %% [markdown]
+# A class that is rated *yes* half the time scores about one half for a random
+# order.  So a local score means little without the score of a random order
+# beside it, and every notebook prints that.
+#
+# ## One video
+#
+# Columns are seconds, rows are features, and the bars below are the segments a
+# person was asked about.
+
+# %%
+video_id = ratings["video_id"].value_counts(sort=True).index[0]
+raw = inference.find_video(validate, video_id)
+values = raw * np.float32(SCALE) + np.float32(OFFSET)
+figure = plots.video_strip(
+    values,
+    settings.spec,
+    ratings[ratings["video_id"] == video_id],
+    settings.names,
+)
+plots.show(figure, settings.output_dir, "01_video")
+
+# %% [markdown]
+# ## From bytes to values
+#
+# A byte `q` stands for `q * 4 / 255 - 1.9921875`, a grid of 256 values around
+# zero.  The layer `FrameFeatures` does this inside every model, so that a saved
+# model takes the bytes that lie on disk.  Padding is zero *after* this step,
+# not before: a padded byte of 0 would stand for -1.99.
+
+# %%
+figure = plots.value_ranges(raw, values)
+plots.show(figure, settings.output_dir, "01_value_ranges")
+print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
+
+# %% [markdown]
+# **Learned**: labels of whole videos are plentiful and vague, ratings of
+# segments few and exact, and chance is a strong rival.
+# **Next**: `02_pretrain` learns from the plentiful ones.
