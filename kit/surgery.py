@@ -174,7 +174,7 @@ def _copy(model, clone_function, columns=None):
         elif columns is not None and old.name.startswith("head"):
             gathered = {id(variable) for variable in old.weights}
         for source, target in zip(old.weights, new.weights, strict=True):
-            value = keras.ops.convert_to_numpy(source)
+            value = keras.ops.convert_to_numpy(source.value)
             if id(source) in gathered:
                 value = value[..., columns]
             target.assign(value)

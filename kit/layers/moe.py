@@ -137,7 +137,9 @@ class MixtureOfExperts(keras.layers.Layer):
         if self.gate_rank is not None:
             gates = ops.matmul(gates, self.gate_factor)
         gates = ops.einsum("bd,dmc->bmc", gates, self.gate_kernel)
-        gates = ops.softmax(ops.cast(gates, "float32"), axis=1)
+        # A logit past float16 is infinite, and a softmax of two of them NaN.
+        gates = ops.clip(ops.cast(gates, "float32"), -6e4, 6e4)
+        gates = ops.softmax(gates, axis=1)
         experts = ops.einsum("bd,dmc->bmc", inputs, self.expert_kernel)
         experts = ops.sigmoid(ops.cast(experts + self.expert_bias, "float32"))
         x = ops.sum(gates[:, :-1] * experts, axis=1)  # (B, C)

@@ -1,0 +1,118 @@
+"""What every layer of the kit must satisfy, on whichever backend runs."""
+
+import keras
+import numpy as np
+
+
+def numpy(x):
+    """NumPy arrays of tensors, or of a variable."""
+    x = x.value if isinstance(x, keras.Variable) else x
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, x)
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def masks(*lengths, num_frames):
+    """A mask whose rows have these many real frames, at the front."""
+    return np.arange(num_frames) < np.array(lengths)[:, None]
+
+
+def randomize(layer, seed=0, scale=1.0):
+    """Gives every weight a random value, positive for a variance."""
+    rng = np.random.default_rng(seed)
+    for weight in layer.weights:
+        if "seed" in weight.path:
+            continue
+        value = scale * rng.normal(size=weight.shape)
+        if "variance" in weight.path:
+            value = np.exp(value)
+        weight.assign(value.astype("float32"))
+
+
+def values(layer):
+    """Weights by the last part of their name, in float64."""
+    return {
+        "/".join(weight.path.split("/")[1:]): numpy(weight).astype("float64")
+        for weight in layer.weights
+    }
+
+
+def check_config(layer, *inputs, **kwargs):
+    """The config survives a build, and makes a layer that does the same."""
+    before = layer.get_config()
+    expected = numpy(layer(*inputs, **kwargs))
+    assert layer.get_config() == before
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(layer)
+    )
+    assert again.get_config() == before
+    again(*inputs, **kwargs)
+    again.set_weights(layer.get_weights())
+    keras.tree.map_structure(
+        np.testing.assert_array_equal,
+        expected,
+        numpy(again(*inputs, **kwargs)),
+    )
+
+
+def check_mixed_precision(make, *inputs, atol=0.02, dtype=None, **kwargs):
+    """Under mixed precision a layer gives nearly what it does in float32."""
+    reference = make()
+    expected = numpy(reference(*inputs, **kwargs))
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        layer = make(dtype=policy)
+        layer(*inputs, **kwargs)
+        layer.set_weights(reference.get_weights())
+        actual = layer(*inputs, **kwargs)
+        for output in keras.tree.flatten(actual):
+            found = keras.backend.standardize_dtype(output.dtype)
+            assert found == (dtype or layer.compute_dtype)
+        bound = atol * (1 if policy == "mixed_float16" else 8)
+        keras.tree.map_structure(
+            lambda a, b, bound=bound: np.testing.assert_allclose(
+                numpy(a).astype("float32"), b, atol=bound
+            ),
+            actual,
+            expected,
+        )
+
+
+def check_dynamic_shape(layer, inputs, mask=None):
+    """Symbolic shapes agree with real ones, with any number of frames."""
+    symbolic = keras.Input((None, *inputs.shape[2:]))
+    expected = layer(symbolic).shape
+    for num_frames in (1, inputs.shape[1]):
+        actual = layer(inputs[:, :num_frames]).shape
+        for one, other in zip(expected, actual, strict=True):
+            assert one is None or one == other
+
+
+def gradients(model, inputs, targets, loss):
+    """The gradient of every trainable weight, by one step of plain descent."""
+    before = [numpy(w).copy() for w in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(1.0), loss)
+    model.train_on_batch(inputs, targets)
+    return {
+        weight.path: old - numpy(weight)
+        for weight, old in zip(model.trainable_weights, before, strict=True)
+    }
+
+
+def batch_norm(x, weights, name, epsilon=1e-3):
+    """Batch normalisation as at inference, from a layer's `values`."""
+    scale = weights[f"{name}/gamma"] / np.sqrt(
+        weights[f"{name}/moving_variance"] + epsilon
+    )
+    centered = x - weights[f"{name}/moving_mean"]
+    return centered * scale + weights[f"{name}/beta"]
+
+
+def softmax(x, axis=-1):
+    x = np.exp(x - x.max(axis=axis, keepdims=True))
+    return x / x.sum(axis=axis, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))

@@ -1,0 +1,132 @@
+import keras
+import numpy as np
+import pytest
+
+from kit.layers import MixtureOfExperts
+from tests.layers.contract import (
+    batch_norm,
+    check_config,
+    check_mixed_precision,
+    numpy,
+    random,
+    randomize,
+    sigmoid,
+    softmax,
+    values,
+)
+
+
+def by_class(x, w, low_rank=False):
+    """Each class on its own: its gates, its experts, and nobody's share."""
+    gate_inputs = x @ w["gate_factor"] if low_rank else x
+    columns = []
+    for c in range(w["expert_bias"].shape[-1]):
+        gates = softmax(gate_inputs @ w["gate_kernel"][..., c])
+        experts = x @ w["expert_kernel"][..., c] + w["expert_bias"][:, c]
+        columns.append((gates[:, :-1] * sigmoid(experts)).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize("gate_rank", [None, 2])
+def test_agrees_with_the_definition(gate_rank):
+    layer = MixtureOfExperts(7, num_mixtures=3, gate_rank=gate_rank)
+    x = random(4, 5)
+    layer(x)
+    randomize(layer)
+    expected = by_class(x, values(layer), gate_rank is not None)
+    np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [None, [6, 0, 3]])
+def test_gated_probabilities_agree_with_equation_10(columns):
+    layer = MixtureOfExperts(
+        7, num_mixtures=3, output_gating=True, output_columns=columns
+    )
+    x = random(4, 5)
+    layer(x)
+    randomize(layer)
+    w = values(layer)
+    expected = by_class(x, w)
+    gate = batch_norm(expected @ w["gating/kernel"], w, "gating/batch_norm")
+    kept = expected if columns is None else expected[:, columns]
+    np.testing.assert_allclose(numpy(layer(x)), kept * sigmoid(gate), atol=1e-5)
+
+
+@pytest.mark.parametrize("num_mixtures", [1, 5])
+def test_zero_weights_give_half_of_what_the_null_expert_leaves(num_mixtures):
+    layer = MixtureOfExperts(2, num_mixtures)
+    x = np.zeros((1, 3), "float32")
+    expected = 0.5 * num_mixtures / (num_mixtures + 1)
+    np.testing.assert_allclose(numpy(layer(x)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("output_gating", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_probabilities_never_leave_the_unit_interval(policy, output_gating):
+    layer = MixtureOfExperts(50, output_gating=output_gating, dtype=policy)
+    x = 100 * random(20, 5)
+    layer(x)
+    for scale in (0.1, 10, 1e3):
+        layer.expert_kernel.assign(scale * random(5, 5, 50, seed=1))
+        layer.gate_kernel.assign(scale * random(5, 6, 50, seed=2))
+        for training in (True, False):
+            actual = numpy(layer(x, training=training))
+            assert actual.dtype == "float32"
+            assert np.isfinite(actual).all()
+            assert actual.min() >= 0 and actual.max() <= 1
+
+
+def test_regularisation_is_half_the_published_factor():
+    layer = MixtureOfExperts(3, num_mixtures=2)
+    layer.build((None, 4))
+    kernels = [numpy(layer.gate_kernel), numpy(layer.expert_kernel)]
+    expected = 1e-6 / 2 * sum(np.square(kernel).sum() for kernel in kernels)
+    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
+    layer = MixtureOfExperts(3, l2=0)
+    layer.build((None, 4))
+    assert not layer.losses
+
+
+def test_kernels_start_as_those_of_one_dense_layer():
+    layer = MixtureOfExperts(100, num_mixtures=2)
+    layer.build((None, 60))
+    limit = np.sqrt(6 / (60 + 200))  # Glorot and Bengio, 60 to 2 x 100
+    kernel = numpy(layer.expert_kernel)
+    assert abs(kernel).max() == pytest.approx(limit, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"gate_rank": 2, "l2": 0.1},
+        {"output_gating": True, "output_columns": [2, 0], "momentum": 0.5},
+    ],
+)
+def test_contract(arguments):
+    def make(**kwargs):
+        return MixtureOfExperts(3, num_mixtures=2, **arguments, **kwargs)
+
+    check_config(make(), random(4, 5))
+    check_mixed_precision(make, random(4, 5), dtype="float32")
+    symbolic = make(dtype="mixed_float16")(keras.Input((5,)))
+    assert symbolic.dtype == "float32"
+    assert symbolic.shape == (None, 2 if "output_columns" in arguments else 3)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num_classes": 0},
+        {"num_classes": 3, "num_mixtures": 0},
+        {"num_classes": 3, "gate_rank": 0},
+    ],
+)
+def test_sizes_below_one_are_refused(sizes):
+    with pytest.raises(ValueError, match="at least 1.*Received"):
+        MixtureOfExperts(**sizes)
+
+
+def test_columns_without_a_gate_are_refused():
+    with pytest.raises(ValueError, match="output_gating=False"):
+        MixtureOfExperts(3, output_columns=[1])

@@ -1,0 +1,168 @@
+import keras
+import numpy as np
+import pytest
+
+from kit.layers import NeXtVLAD
+from tests.layers.contract import (
+    batch_norm,
+    check_config,
+    check_dynamic_shape,
+    check_mixed_precision,
+    masks,
+    numpy,
+    random,
+    randomize,
+    sigmoid,
+    softmax,
+    values,
+)
+
+MASK = masks(6, 2, 1, num_frames=6)
+
+
+def by_loops(x, mask, w, num_groups, use_batch_norm):
+    """Equations 11 to 14 as they stand: a frame, a group, a cluster a time."""
+    rows = []
+    for row, real in zip(x.astype("float64"), mask, strict=True):
+        clusters = np.zeros_like(w["centers"])
+        for frame in row[real]:
+            wide = frame @ w["expand/kernel"] + w["expand/bias"]
+            groups = wide.reshape(num_groups, -1)
+            attention = wide @ w["attend/kernel"] + w["attend/bias"]
+            logits = wide @ w["assign/kernel"]
+            if use_batch_norm:
+                logits = batch_norm(logits, w, "assign_norm")
+            else:
+                logits = logits + w["assign/bias"]
+            shares = softmax(logits.reshape(num_groups, -1))
+            for g, group in enumerate(groups):
+                for k, share in enumerate(shares[g]):
+                    weight = sigmoid(attention[g]) * share
+                    clusters[k] += weight * (group - w["centers"][k])
+        lengths = np.linalg.norm(clusters, axis=1, keepdims=True)
+        rows.append((clusters / lengths).ravel())
+    rows = np.array(rows)
+    return batch_norm(rows, w, "output_norm") if use_batch_norm else rows
+
+
+@pytest.mark.parametrize("expansion", [2, 0.5])
+@pytest.mark.parametrize("use_batch_norm", [True, False])
+def test_agrees_with_the_equations(use_batch_norm, expansion):
+    layer = NeXtVLAD(3, 2, expansion, use_batch_norm)
+    x = random(3, 6, 8)
+    layer(x)
+    # Small enough that no cluster is empty but for rounding.
+    randomize(layer, scale=0.3)
+    expected = by_loops(x, MASK, values(layer), 2, use_batch_norm)
+    actual = numpy(layer(x, mask=MASK))
+    np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_one_group_of_one_width_is_netvlad_with_attention():
+    layer = NeXtVLAD(2, num_groups=1, expansion=1, use_batch_norm=False)
+    layer.build((None, None, 2))
+    layer.expand.kernel.assign(np.eye(2))
+    layer.attend.kernel.assign(np.zeros((2, 1)))  # attention is one half
+    layer.assign.kernel.assign(np.zeros((2, 2)))  # shares are one half
+    layer.centers.assign([[0.0, 0.0], [1.0, 1.0]])
+    x = np.array([[[3.0, 0.0], [3.0, 8.0]]], "float32")
+    expected = [[0.6, 0.8, 2 / 13**0.5, 3 / 13**0.5]]
+    np.testing.assert_allclose(numpy(layer(x)), expected, rtol=1e-5)
+
+
+def test_batch_moments_are_those_of_the_real_frames():
+    layer = NeXtVLAD(3, 2, momentum=0.0)
+    x = random(3, 6, 8)
+    x[~MASK] = 1e3
+    layer(x, mask=MASK, training=True)
+    logits = numpy(layer.assign(layer.expand(x)))[MASK]
+    norm = layer.assign_norm
+    np.testing.assert_allclose(
+        numpy(norm.moving_mean), logits.mean(axis=0), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        numpy(norm.moving_variance), logits.var(axis=0), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_changes_nothing(training):
+    layer = NeXtVLAD(3, 2)
+    x = random(3, 6, 8)
+    expected = numpy(layer(x, mask=MASK, training=training))
+    padded = np.concatenate([x, random(3, 2, 8, seed=9)], axis=1)
+    mask = np.pad(MASK, ((0, 0), (0, 2)))
+    actual = numpy(layer(padded, mask=mask, training=training))
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_the_order_of_frames_does_not_matter():
+    layer, x = NeXtVLAD(3, 2), random(3, 6, 8)
+    actual = numpy(layer(x[:, ::-1].copy()))
+    np.testing.assert_allclose(actual, numpy(layer(x)), atol=1e-5)
+
+
+def test_a_row_with_no_real_frame_is_finite():
+    mask = masks(6, 0, 0, num_frames=6)
+    layer = NeXtVLAD(3, 2, use_batch_norm=False)
+    assert not numpy(layer(random(3, 6, 8), mask))[1:].any()
+    for training in (True, False):
+        actual = NeXtVLAD(3, 2)(random(3, 6, 8), mask, training=training)
+        assert np.isfinite(numpy(actual)).all()
+
+
+def test_contract():
+    x = random(3, 6, 8)
+    check_config(NeXtVLAD(3, 2, expansion=0.5, momentum=0.9), x, MASK)
+    check_config(NeXtVLAD(3, 4, use_batch_norm=False), x)
+    check_dynamic_shape(NeXtVLAD(3, 2), x)
+    check_mixed_precision(lambda **kwargs: NeXtVLAD(3, 2, **kwargs), x, MASK)
+
+
+def largest_intermediate(layer, x):
+    """Elements of the largest tensor that a call of the layer makes."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jaxpr = jax.make_jaxpr(lambda x: layer(x))(x).jaxpr
+        return max(_sizes(jaxpr))
+    import tensorflow as tf
+
+    graph = tf.function(layer).get_concrete_function(x).graph
+    tensors = [t for op in graph.get_operations() for t in op.outputs]
+    return max(t.shape.num_elements() or 0 for t in tensors)
+
+
+def _sizes(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from (variable.aval.size for variable in equation.outvars)
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", None)
+            if inner is not None:
+                yield from _sizes(inner)
+
+
+def test_residuals_are_never_formed():
+    batch_size, num_frames, dim, groups, clusters = 4, 10, 16, 8, 32
+    layer = NeXtVLAD(clusters, groups)
+    x = random(batch_size, num_frames, dim)
+    layer(x)
+    terms = batch_size * num_frames * groups
+    residuals = terms * clusters * (2 * dim // groups)
+    assert largest_intermediate(layer, x) <= residuals // 4
+
+
+def test_groups_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="num_groups=3.*width=8"):
+        NeXtVLAD(3, num_groups=3)(random(3, 6, 8))
+    with pytest.raises(ValueError, match="expansion=0.3"):
+        NeXtVLAD(3, num_groups=2, expansion=0.3)(random(3, 6, 8))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"num_clusters": 0}, {"num_groups": 0}, {"expansion": 0}],
+)
+def test_sizes_below_one_are_refused(sizes):
+    with pytest.raises(ValueError, match="at least 1"):
+        NeXtVLAD(**({"num_clusters": 3} | sizes))

@@ -1,0 +1,114 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit.layers import FramePooling
+from kit.layers.pooling import MODES
+from tests.layers.contract import (
+    check_config,
+    check_dynamic_shape,
+    check_mixed_precision,
+    masks,
+    numpy,
+    random,
+    softmax,
+)
+
+REDUCING = [mode for mode in MODES if mode != "concat"]
+
+
+def layer_of(mode, **kwargs):
+    layer = FramePooling(mode, **kwargs)
+    layer.build((None, 5, 3))
+    if mode == "attention":
+        layer.kernel.assign(random(3, seed=1))
+    return layer
+
+
+def by_row(mode, x, mask, kernel):
+    """The pooling of each row, written down for one row at a time."""
+    rows = []
+    for row, real in zip(x.astype("float64"), mask, strict=True):
+        kept = row[real]
+        if mode == "concat":
+            rows.append((row * real[:, None]).ravel())
+        elif len(kept) == 0:
+            rows.append(np.zeros(x.shape[-1]))
+        elif mode == "attention":
+            rows.append(softmax(kept @ kernel) @ kept)
+        else:
+            rows.append(
+                {
+                    "mean": kept.mean(axis=0),
+                    "max": kept.max(axis=0),
+                    "first": kept[0],
+                }[mode]
+            )
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=15, deadline=None)
+@given(mask=st.lists(st.booleans(), min_size=20, max_size=20))
+def test_agrees_with_the_definition_under_any_mask(mode, mask):
+    mask = np.array(mask).reshape(4, 5)
+    x = random(4, 5, 3)
+    layer = layer_of(mode)
+    kernel = numpy(layer.kernel) if mode == "attention" else None
+    np.testing.assert_allclose(
+        numpy(layer(x, mask=mask)), by_row(mode, x, mask, kernel), atol=1e-5
+    )
+
+
+def test_first_is_the_first_real_frame():
+    x = random(1, 5, 3)
+    mask = np.array([[False, False, True, False, True]])
+    np.testing.assert_array_equal(
+        numpy(FramePooling("first")(x, mask=mask)), x[:, 2]
+    )
+
+
+@pytest.mark.parametrize("mode", ["mean", "max", "attention"])
+def test_the_order_of_frames_does_not_matter(mode):
+    x, order = random(2, 5, 3), [3, 1, 4, 0, 2]
+    layer = layer_of(mode)
+    np.testing.assert_allclose(
+        numpy(layer(x[:, order])), numpy(layer(x)), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_contract(mode):
+    mask = masks(5, 2, 1, num_frames=5)
+    check_config(layer_of(mode), random(3, 5, 3), mask=mask)
+    check_mixed_precision(
+        lambda **kwargs: layer_of(mode, **kwargs), random(3, 5, 3), mask=mask
+    )
+
+
+@pytest.mark.parametrize("mode", REDUCING)
+def test_any_number_of_frames(mode):
+    check_dynamic_shape(FramePooling(mode), random(3, 5, 3))
+
+
+def test_sums_over_frames_are_taken_in_float32():
+    x = np.full((1, 300, 1), 300.0, "float16")
+    layer = FramePooling("mean", dtype="mixed_float16")
+    assert float(numpy(layer(x))[0, 0]) == 300.0  # the sum is past float16
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode.*'last'"):
+        FramePooling("last")
+
+
+def test_concat_of_a_variable_number_of_frames_is_refused():
+    with pytest.raises(ValueError, match="fixed number of frames.*None"):
+        FramePooling("concat")(keras.Input((None, 3)))
+
+
+def test_a_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match="`mask`.*4, 4"):
+        FramePooling("mean")(random(4, 5, 3), mask=np.ones((4, 4), bool))
