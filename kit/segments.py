@@ -5,6 +5,7 @@ formatted here without a Python object a segment: a full-size file has 100
 million of them.
 """
 
+import functools
 import gzip
 import re
 import zlib
@@ -17,6 +18,7 @@ from kit.ranking import sort_key
 HEADER = b"Class,Segments"
 _LONGEST = 2**27  # of a line: ids of a thousand bytes
 _PAIR = re.compile(rb"[^\s:,\"]+:[0-9]{1,6}")
+_HASH_BITS = 20
 _ZEROS = 0x3030303030303030
 _KEEP_FIRST = np.array(
     [(2**64 - 1) ^ (2 ** (64 - 8 * n) - 1) for n in range(9)], np.uint64
@@ -104,14 +106,11 @@ def format_segments(video_ids, starts) -> bytes:
             "A start is whole seconds of at most six digits. Received: "
             f"{starts.min()} to {starts.max()}"
         )
-    width = video_ids.itemsize
-    cells = np.zeros((len(starts), width + 8), np.uint8)
+    width, digits = video_ids.itemsize, _digits(len(str(starts.max())))
+    cells = np.empty((len(starts), width + digits.shape[1] + 2), np.uint8)
     cells[:, :width] = video_ids.view(np.uint8).reshape(-1, width)
-    cells[:, width] = ord(":")
-    digits = starts[:, None] // 10 ** np.arange(5, -1, -1)
-    shown = (digits > 0) | (np.arange(6) == 5)
-    cells[:, width + 1 : -1] = np.where(shown, digits % 10 + ord("0"), 0)
-    cells[:, -1] = ord(" ")
+    cells[:, width], cells[:, -1] = ord(":"), ord(" ")
+    cells[:, width + 1 : -1] = digits[starts]
     return cells[cells > 0].tobytes()[:-1]
 
 
@@ -168,6 +167,19 @@ def read_lines(file):
         raise ValueError(f"the file is damaged or cut off ({error})") from error
 
 
+@functools.cache
+def _digits(width):
+    """The text of every number of up to `width` digits, padded with zeros."""
+    numbers = np.arange(10**width).astype(f"S{width}")
+    return numbers.view(np.uint8).reshape(-1, width)
+
+
+def _hash(keys):
+    # Fibonacci hashing: the high bits of a multiple of the golden ratio.
+    spread = keys * np.uint64(0x9E3779B97F4A7C15)
+    return (spread >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
+
+
 class Segments:
     """Numbers for segments, given as they are met.
 
@@ -185,21 +197,37 @@ class Segments:
     def numbers(self, keys, starts):
         """`(video numbers, start numbers)`, new ones given where needed."""
         keys = self._same_kind(keys)
-        video = self._videos.get_indexer(keys)
+        video = self._find(keys)
         if (video < 0).any():
             new = pd.unique(keys[video < 0])
             self._videos = self._videos.append(pd.Index(new))
-            video, self._rank = self._videos.get_indexer(keys), None
+            self._rank = None
+            if keys.dtype == np.uint64:
+                self._keys = self._videos.to_numpy()
+                self._guess = np.zeros(2**_HASH_BITS, np.int32)
+                self._guess[_hash(self._keys)] = np.arange(len(self._keys))
+            video = self._find(keys)
         highest = int(starts.max(initial=0))
         if highest >= len(self._slot):
             more = np.full(highest + 1 - len(self._slot), -1, np.int32)
             self._slot = np.append(self._slot, more)
-        new = np.flatnonzero(np.bincount(starts) > 0)
-        new = new[self._slot[new] < 0]
-        if len(new):
+        start = self._slot[starts]
+        if (start < 0).any():
+            new = np.unique(starts[start < 0])
             self._slot[new] = len(self._starts) + np.arange(len(new))
             self._starts, self._rank = np.append(self._starts, new), None
-        return video.astype(np.uint32), self._slot[starts].astype(np.uint32)
+            start = self._slot[starts]
+        return video.astype(np.uint32), start.astype(np.uint32)
+
+    def _find(self, keys):
+        """Numbers of videos, -1 for one not met before."""
+        if keys.dtype != np.uint64 or not len(self._videos):
+            return self._videos.get_indexer(keys)
+        # One probe of a hash table finds nearly all, at a quarter the price.
+        video = self._guess[_hash(keys)]
+        missed = np.flatnonzero(self._keys[video] != keys)
+        video[missed] = self._videos.get_indexer(keys[missed])
+        return video
 
     @property
     def size(self) -> int:

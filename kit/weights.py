@@ -236,6 +236,7 @@ def _propose(walk, seed):
         cube = (cells.T + rng.random((first, size))) / first
         return cube[step - 2] * walk.upper
     from skopt import Optimizer
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     optimizer = Optimizer(
         [(0.0, float(high)) for high in walk.upper],
@@ -244,7 +245,8 @@ def _propose(walk, seed):
         acq_func="EI",
         random_state=seed + step,
     )
-    with warnings.catch_warnings():
+    # Matrices of 100 rows: more threads only wait for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
         # Of a fit at its bounds or a point met before: neither is wrong.
         warnings.simplefilter("ignore")
         optimizer.tell(walk.points, [-v for v in walk.values])

@@ -1,0 +1,141 @@
+"""Fusing nine members of full length, from submissions and from rankings."""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from kit import submission
+from kit.ensemble import fuse, fuse_files
+from kit.ranking import Ranking
+from tests.benchmarks.report import ratio, table
+
+NUM_CLASSES = 1_000
+
+
+def make_members(num_classes, num_segments, k, num_members=9, seed=0):
+    """Members that agree in part, over videos of 46 segments."""
+    rng = np.random.default_rng(seed)
+    video = np.arange(num_segments) // 46
+    letters = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"), "S1")
+    digits = video[:, None] // 36 ** np.arange(3, -1, -1) % 36
+    ids = letters[digits].view("S4")[:, 0]
+    starts = (np.arange(num_segments) % 46 * 5).astype(np.int32)
+    shared = rng.normal(size=(num_classes, num_segments)).astype(np.float32)
+    for _ in range(num_members):
+        order = np.empty((num_classes, k), np.uint32)
+        for column in range(num_classes):
+            noise = rng.normal(size=num_segments).astype(np.float32)
+            scores = shared[column] + 0.7 * noise
+            best = np.argpartition(-scores, k - 1)[:k]
+            order[column] = best[np.argsort(-scores[best])]
+        offsets = np.arange(num_classes + 1) * k
+        yield Ranking(
+            np.arange(num_classes), ids, starts, offsets, order.ravel()
+        )
+
+
+def fuse_lists(lists, weights, k):
+    """Eq. 20 with a dictionary of ids, as usually done."""
+    relevance = {}
+    for segments, weight in zip(lists, weights, strict=True):
+        for place, segment in enumerate(segments, 1):
+            relevance[segment] = relevance.get(segment, 0) + weight / place
+    best = sorted(relevance.items(), key=lambda item: (-item[1], item[0]))
+    return [segment for segment, _ in best[:k]]
+
+
+def fuse_csv(arguments):
+    """Nine CSVs to one."""
+    options = _options(arguments)
+    weights = np.linspace(0.5, 1.5, 9)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.csv" for i in range(9)]
+        members = make_members(options.classes, options.segments, options.k)
+        for path, member in zip(paths, members, strict=True):
+            submission.write_csv(member, path)
+        begun = time.perf_counter()
+        fuse_files(paths, weights, Path(folder) / "fused.csv", k=options.k)
+        ours = (time.perf_counter() - begun) / options.classes
+        begun = time.perf_counter()
+        expected = _reference(paths, weights, options)
+        reference = (time.perf_counter() - begun) / options.slice
+        with open(Path(folder) / "fused.csv") as file:
+            fused = [next(file) for _ in range(options.slice + 1)][1:]
+    _report("CSVs", options, ours, reference, fused == expected)
+
+
+def _reference(paths, weights, options):
+    files = [open(path) for path in paths]
+    for file in files:
+        next(file)
+    rows = []
+    for _ in range(options.slice):
+        lines = [next(file).rstrip("\n").split(",") for file in files]
+        lists = [segments.split(" ") for _, segments in lines]
+        fused = fuse_lists(lists, weights, options.k)
+        rows.append(f"{lines[0][0]},{' '.join(fused)}\n")
+    for file in files:
+        file.close()
+    return rows
+
+
+def fuse_rankings(arguments):
+    """Nine rankings in memory to one, against dictionaries of ids."""
+    options = _options(arguments)
+    weights = np.linspace(0.5, 1.5, 9)
+    members = list(make_members(options.classes, options.segments, options.k))
+    begun = time.perf_counter()
+    fused = fuse(members, weights, k=options.k)
+    ours = (time.perf_counter() - begun) / options.classes
+    equal, reference = True, 0.0
+    for class_id in range(options.slice):
+        named = []
+        for member in members:
+            rows = member.indices(class_id)
+            pairs = zip(
+                member.video_ids[rows].tolist(),
+                member.starts[rows].tolist(),
+                strict=True,
+            )
+            named.append(list(pairs))
+        begun = time.perf_counter()
+        expected = fuse_lists(named, weights, options.k)
+        reference += (time.perf_counter() - begun) / options.slice
+        rows = fused.indices(class_id)
+        own = zip(
+            fused.video_ids[rows].tolist(),
+            fused.starts[rows].tolist(),
+            strict=True,
+        )
+        equal &= list(own) == expected
+    _report("rankings", options, ours, reference, equal)
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--classes", type=int, default=12)
+    parser.add_argument("--slice", type=int, default=2)
+    parser.add_argument("--segments", type=int, default=2_060_000)
+    parser.add_argument("--k", type=int, default=100_000)
+    options = parser.parse_args(arguments)
+    options.slice = min(options.slice, options.classes)
+    return options
+
+
+def _report(kind, options, ours, reference, equal):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    table(
+        f"Nine {kind}, {options.k:,} ids a class; ours on {options.classes} "
+        f"classes, the reference on {options.slice}; same result: {equal}; "
+        f"peak of the process, generator included, {peak:.2f} GiB",
+        ["", "s a class", f"s for {NUM_CLASSES:,} (extrapolated)"],
+        [
+            ["ours", ours, ours * NUM_CLASSES],
+            ["dictionaries", reference, reference * NUM_CLASSES],
+        ],
+    )
+    ratio(reference / ours)
