@@ -80,6 +80,9 @@ class Source:
     num_classes: int | None = None
     class_ids: np.ndarray | None = None
 
+    def __post_init__(self):
+        check_part(self.part)
+
     def read(self, path: str, seen: SeenIds) -> Iterator[Video]:
         """The wanted videos of one shard."""
         for video in read_shard(
@@ -112,8 +115,7 @@ class Source:
 
 
 def source(shards, spec, holdout, part, on_error, **known) -> Source:
-    """A `Source`, its arguments checked."""
-    check_part(part)
+    """A `Source` of at least one shard."""
     shards = (shards,) if isinstance(shards, str) else tuple(map(str, shards))
     if not shards:
         raise ValueError(

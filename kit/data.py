@@ -137,7 +137,9 @@ def pick(count: int, wanted: int, sampling: str, rng) -> np.ndarray:
         return np.arange(count)
     if sampling == "run":
         return np.arange(wanted) + rng.integers(count - wanted + 1)
-    return np.sort(rng.choice(count, wanted, replace=False, shuffle=False))
+    index = rng.choice(count, wanted, replace=False, shuffle=False)
+    index.sort()
+    return index
 
 
 def window(video: Video, start, spec, context, classes=(), scores=0) -> Example:

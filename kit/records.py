@@ -1,5 +1,6 @@
 """One record of a shard: what it holds, and what can be wrong with it."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -208,9 +209,7 @@ def _frames(name, blocks, width, context):
 
 def _strided(buffer, start, end, width):
     """A view of the frames where each has the same header, else None."""
-    header = b""
-    for _ in range(3):  # Feature.bytes_list.value, from the inside out
-        header = b"\n" + _varint(width + len(header)) + header
+    header = _header(width)
     stride = len(header) + width
     if (end - start) % stride:
         return None
@@ -221,12 +220,18 @@ def _strided(buffer, start, end, width):
     return block[:, len(header) :]
 
 
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
+@functools.cache
+def _header(width: int) -> bytes:
+    """What stands before each frame: `Feature.bytes_list.value`, three
+    lengths inside one another, each after the tag of field 1."""
+    header = b""
+    for _ in range(3):
+        number, size = width + len(header), bytearray()
+        while number > 127:
+            size.append(number & 127 | 128)
+            number >>= 7
+        header = b"\n" + bytes([*size, number]) + header
+    return header
 
 
 def _values(context, name, kind):

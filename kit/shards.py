@@ -183,10 +183,12 @@ class SeenIds:
 
     def add(self, video_id: bytes) -> bool:
         """Notes an id; false where it was there already."""
-        at = np.searchsorted(self.sorted, video_id)
-        known = at < len(self.sorted) and self.sorted[at] == video_id
-        if known or video_id in self.latest:
+        if video_id in self.latest:
             return False
+        if len(self.sorted):
+            at = np.searchsorted(self.sorted, video_id)
+            if at < len(self.sorted) and self.sorted[at] == video_id:
+                return False
         self.latest.add(video_id)
         if len(self.latest) > 50_000:
             latest = np.asarray(sorted(self.latest), "S")
