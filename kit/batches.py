@@ -165,8 +165,13 @@ def as_dataset(batches: Callable, length, dim, columns, rows, extra=()):
     if columns is not None:
         signature += (tf.TensorSpec((rows, columns), tf.int8),)
     signature += {"": (), "ids": (ids,), "starts": ((ids, starts),)}[extra]
+
+    def kept():
+        _keep_memory()
+        yield from batches()
+
     return tf.data.Dataset.from_generator(
-        batches, output_signature=signature
+        kept, output_signature=signature
     ).prefetch(2)
 
 
@@ -193,7 +198,6 @@ def dataset(source, cut, order, length, columns, fill=0, extra=""):
             yield from found
 
     def batches():
-        _keep_memory()
         stream = examples()
         while rows := list(itertools.islice(stream, order.batch_size)):
             if len(rows) == order.batch_size or not order.full:
