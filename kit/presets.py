@@ -275,6 +275,8 @@ def build(
     arguments = dict(preset.arguments)
     if scale == "tiny":
         arguments |= TINY[preset.builder]
+        if "expansion" in arguments and spec.dim < 256:
+            arguments["expansion"] = 1  # frames this short need no narrowing
     if arguments.get("pooling") == "concat":
         arguments["num_frames"] = spec.segment_frames
     ids = range(num_classes) if class_ids is None else class_ids

@@ -1,0 +1,135 @@
+import keras
+import numpy as np
+import pytest
+
+from kit import losses, models, presets
+from tests.layers.contract import gradients, numpy, sigmoid, softmax
+
+TARGETS = np.array([[1, 0, -1, 1], [0, -1, -1, 0]], "int8")
+PROBABILITIES = np.array(
+    [[0.9, 0.2, 0.6, 0.5], [0.1, 0.3, 0.8, 0.0]], "float32"
+)
+
+
+class Guess(keras.layers.Layer):
+    """Predicts what its weights are, whatever the input."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = np.asarray(values, "float32")
+
+    def build(self, input_shape):
+        self.guess = self.add_weight(shape=self.values.shape, name="guess")
+        self.guess.assign(self.values)
+
+    def call(self, inputs):
+        return self.guess + 0.0 * keras.ops.sum(inputs)
+
+
+def gradient(loss, targets, values):
+    model = keras.Sequential([Guess(values)])
+    inputs = np.zeros((len(targets), 1), "float32")
+    model(inputs)
+    (found,) = gradients(model, inputs, targets, loss).values()
+    return found
+
+
+def test_cross_entropy_sums_over_rated_classes_and_averages_rows():
+    first = -np.log(0.9) - np.log(0.8) - np.log(0.5)
+    second = -np.log(0.9) - np.log(1.0)
+    loss = losses.MaskedBinaryCrossentropy()(TARGETS, PROBABILITIES)
+    assert float(loss) == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_nobody_learns_from_what_nobody_rated():
+    found = gradient(losses.MaskedBinaryCrossentropy(), TARGETS, PROBABILITIES)
+    assert not found[TARGETS == -1].any()
+    assert found[TARGETS != -1].all()
+    changed = np.where(TARGETS == -1, 1 - PROBABILITIES, PROBABILITIES)
+    loss = losses.MaskedBinaryCrossentropy()
+    assert float(loss(TARGETS, changed)) == float(loss(TARGETS, PROBABILITIES))
+
+
+def test_a_batch_nobody_rated_costs_nothing():
+    targets = np.full((2, 4), -1, "int8")
+    assert float(losses.MaskedBinaryCrossentropy()(targets, PROBABILITIES)) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_certainty_is_finite_and_a_certain_mistake_can_be_unlearned(dtype):
+    targets = np.array([[1, 0, 1, 0]], "int8")
+    certain = np.array([[0, 1, 1, 0]], dtype)
+    loss = losses.MaskedBinaryCrossentropy()
+    value = float(loss(targets, certain))
+    assert np.isfinite(value) and value > 20
+    found = gradient(loss, targets, certain)
+    assert np.isfinite(found).all()
+    assert found[0, 0] < -1e3 and found[0, 1] > 1e3
+
+
+def distillation(targets, logits, temperature):
+    """Equations 17 to 19 for one row at a time, in float64."""
+    total = 0.0
+    for target, row in zip(targets, logits.astype("float64"), strict=True):
+        rated = target != -1
+        for z in row:
+            p = sigmoid(z[rated])
+            hit = target[rated] == 1
+            total -= np.log(np.where(hit, p, 1 - p)).sum()
+        teacher = softmax(row[0] / temperature)
+        for z in row[1:]:
+            student = softmax(z / temperature)
+            divergence = (teacher * np.log(teacher / student)).sum()
+            total += temperature**2 * divergence
+    return total / len(targets)
+
+
+LOGITS = 3 * np.random.default_rng(0).normal(size=(2, 4, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_distillation_agrees_with_the_equations(temperature):
+    loss = losses.DistillationLoss(temperature)(TARGETS, LOGITS)
+    expected = distillation(TARGETS, LOGITS, temperature)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_teacher_does_not_learn_from_its_pupils():
+    unrated = np.full((2, 4), -1, "int8")
+    found = gradient(losses.DistillationLoss(), unrated, LOGITS)
+    assert not found[:, 0].any()
+    assert found[:, 1:].any(axis=-1).all()
+
+
+def test_extreme_logits_are_finite():
+    logits = np.array([[[1e4, -1e4], [-1e4, 1e4]]], "float32")
+    targets = np.array([[0, 1]], "int8")
+    assert np.isfinite(float(losses.DistillationLoss()(targets, logits)))
+
+
+def test_each_model_gets_its_loss():
+    bert = presets.build("BERTMean", 3, scale="tiny")
+    assert isinstance(losses.loss_for(bert), losses.MaskedBinaryCrossentropy)
+    mixture = presets.build("MixNeXtVLAD-60", 3, scale="tiny")
+    for model in (mixture, models.training_model(mixture)):
+        assert isinstance(losses.loss_for(model), losses.DistillationLoss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [losses.MaskedBinaryCrossentropy(), losses.DistillationLoss(2.0)],
+)
+def test_config(loss):
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(loss)
+    )
+    assert again.get_config() == loss.get_config()
+    predicted = LOGITS if "2.0" in str(loss.get_config()) else PROBABILITIES
+    assert float(numpy(again(TARGETS, predicted))) == float(
+        numpy(loss(TARGETS, predicted))
+    )
+
+
+def test_a_temperature_of_zero_is_refused():
+    with pytest.raises(ValueError, match="temperature=0"):
+        losses.DistillationLoss(0)
