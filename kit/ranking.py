@@ -233,7 +233,10 @@ class Ranking:
         nine full-size members can be fused within little memory.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with (
+                open(path, "rb") as whole,
+                np.load(whole, allow_pickle=False) as file,
+            ):
                 version = int(file["format"])
                 names = [n for n in file.files if n != "format"]
                 lazy = {"order", "scores"} if mmap else set()

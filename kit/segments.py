@@ -136,7 +136,7 @@ def split_row(line: bytes) -> tuple[int, bytes]:
 
 def row_class(line: bytes) -> int:
     """Class id of a row, which is all of it that is looked at."""
-    field = _unquoted(line[:20].partition(b",")[0])
+    field = _unquoted(line[:20].partition(b",")[0].rstrip(b"\r\n"))
     if not re.fullmatch(rb"[0-9]{1,9}", field):
         raise ValueError(f"the class is {field!r}, not a number")
     return int(field)

@@ -1,0 +1,208 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit.ranking import Ranking
+from kit.topk import TopK
+
+
+def segments(count):
+    """Ids and starts of `count` different segments, in no useful order."""
+    place = np.random.default_rng(count).permutation(count)
+    ids = np.array([f"v{i % 7}" * (1 + i % 3) for i in place], "S")
+    return ids, (place // 7 * 5).astype(np.int32)
+
+
+def listed(ranking, class_id):
+    rows = ranking.indices(class_id)
+    return list(
+        zip(
+            ranking.video_ids[rows].tolist(),
+            ranking.starts[rows].tolist(),
+            strict=True,
+        )
+    )
+
+
+def sorted_lists(scores, ids, starts, k):
+    """The definition: everything sorted, the best k kept."""
+    for column in scores.T:
+        entries = [
+            (-score, video, start)
+            for score, video, start in zip(
+                column.tolist(), ids.tolist(), starts.tolist(), strict=True
+            )
+            if score > -np.inf
+        ]
+        yield [(video, start) for _, video, start in sorted(entries)[:k]]
+
+
+@st.composite
+def streams(draw):
+    count = draw(st.integers(1, 120))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    # Few levels, hence many ties, both zeros, negatives and non-candidates.
+    scores = rng.choice(
+        np.float32([-np.inf, -1, -0.0, 0.0, 1e-9, 0.3, 1]), (count, 3)
+    )
+    sizes = draw(st.lists(st.integers(1, 40), min_size=1))
+    return scores, *segments(count), sizes, draw(st.integers(1, 50))
+
+
+@settings(deadline=None, max_examples=150)
+@given(streams())
+def test_a_stream_gives_what_a_full_sort_gives(stream):
+    scores, ids, starts, sizes, k = stream
+    collector = TopK([3, 1, 2], k)
+    collector._room = 9  # small buffers, so that they are cut often
+    collector._BLOCK = 8
+    begin, batch = 0, 0
+    while begin < len(scores):
+        end = begin + sizes[batch % len(sizes)]
+        collector.add(scores[begin:end], ids[begin:end], starts[begin:end])
+        begin, batch = end, batch + 1
+    ranking = collector.ranking()
+    expected = sorted_lists(scores, ids, starts, k)
+    for class_id, own in zip([3, 1, 2], expected, strict=True):
+        assert listed(ranking, class_id) == own
+    for class_id in (1, 2, 3):
+        assert (np.diff(ranking.scores[ranking.span(class_id)]) <= 0).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(streams())
+def test_parts_merge_to_the_ranking_of_one_run(stream):
+    scores, ids, starts, _, k = stream
+    whole = Ranking.from_scores(scores, [5, 6, 7], ids, starts, k)
+    parts = [
+        Ranking.from_scores(scores[i::3], [5, 6, 7], ids[i::3], starts[i::3], k)
+        for i in range(3)
+    ]
+    merged = Ranking.merge((part for part in parts), k)
+    for class_id in (5, 6, 7):
+        assert listed(merged, class_id) == listed(whole, class_id)
+
+
+def test_a_worked_example():
+    ranking = Ranking.from_scores(
+        [[0.5, 0.1], [0.5, 0.9], [0.7, 0.9]], [9, 4], ["b", "a", "a"], [0, 5, 0]
+    )
+    # Class 9: 0.7, then the tie at 0.5 by video id.
+    assert listed(ranking, 9) == [(b"a", 0), (b"a", 5), (b"b", 0)]
+    # Class 4: the tie at 0.9 by start.
+    assert listed(ranking, 4) == [(b"a", 0), (b"a", 5), (b"b", 0)]
+    assert listed(ranking, 8) == []
+    assert ranking.locate(["a", "c", "a"], [5, 0, 7]).tolist() == [1, -1, -1]
+    ranks = ranking.ranks([9, 4, 8, 9], ["b", "a", "a", "z"], [0, 0, 0, 0])
+    assert ranks.tolist() == [3, 1, 0, -1]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 80), st.integers(0, 2**32))
+def test_locate_and_ranks_agree_with_search(count, seed):
+    rng = np.random.default_rng(seed)
+    ids, starts = segments(count)
+    ranking = Ranking.from_scores(
+        rng.random((count, 2)), [0, 1], ids, starts, 9
+    )
+    asked = rng.integers(0, count, 30)
+    ask_ids, ask_starts = ids[asked], starts[asked] + rng.integers(0, 2, 30)
+    table = list(
+        zip(ranking.video_ids.tolist(), ranking.starts.tolist(), strict=True)
+    )
+    rows = ranking.locate(ask_ids, ask_starts)
+    classes = rng.integers(0, 2, 30)
+    ranks = ranking.ranks(classes, ask_ids, ask_starts)
+    for i, pair in enumerate(
+        zip(ask_ids.tolist(), ask_starts.tolist(), strict=True)
+    ):
+        assert rows[i] == (table.index(pair) if pair in table else -1)
+        own = listed(ranking, classes[i])
+        assert max(ranks[i], 0) == (own.index(pair) + 1 if pair in own else 0)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("with_scores", [False, True])
+def test_saved_and_loaded_is_the_same(tmp_path, mmap, with_scores):
+    ids, starts = segments(50)
+    ranking = Ranking.from_scores(np.eye(50)[:, :4], [4, 1, 3, 2], ids, starts)
+    if not with_scores:
+        ranking.scores = None
+    ranking.save(tmp_path / "a.npz")
+    ranking.save(tmp_path / "b.npz")
+    bytes_of = [(tmp_path / n).read_bytes() for n in ("a.npz", "b.npz")]
+    assert bytes_of[0] == bytes_of[1]
+    loaded = Ranking.load(tmp_path / "a.npz", mmap=mmap)
+    assert (loaded.scores is not None) == with_scores
+    for name in ("class_ids", "video_ids", "starts", "offsets", "order"):
+        np.testing.assert_array_equal(
+            getattr(loaded, name), getattr(ranking, name)
+        )
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["a.npz", "b.npz"]
+
+
+def test_restricted_to_videos_keeps_the_order():
+    ids, starts = segments(60)
+    scores = np.random.default_rng(0).random((60, 2))
+    ranking = Ranking.from_scores(scores, [0, 1], ids, starts)
+    videos = np.unique(ids)[:2]
+    part = ranking.restrict(videos)
+    assert set(part.video_ids.tolist()) == set(videos.tolist())
+    for class_id in (0, 1):
+        kept = [p for p in listed(ranking, class_id) if p[0] in videos]
+        assert listed(part, class_id) == kept
+
+
+def test_memory_is_bounded_by_k_and_not_by_the_stream():
+    collector = TopK([0, 1], 100)
+    rng = np.random.default_rng(0)
+    for batch in range(40):
+        ids = np.full(1000, f"{batch:03d}", "S3")
+        collector.add(rng.random((1000, 2)), ids, np.arange(1000))
+    assert collector._scores.shape[1] <= 100 + collector._room
+    assert np.diff(collector.ranking().offsets).tolist() == [100, 100]
+
+
+def test_bad_input_is_refused(tmp_path):
+    ids, starts = segments(4)
+    scores = np.zeros((4, 2))
+    for k in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="`k` must be"):
+            TopK([0, 1], k)
+    for classes in ([], [1, 1]):
+        with pytest.raises(ValueError, match="each once"):
+            TopK(classes)
+    for wrong in (scores[:3], scores[:, :1], scores[0]):
+        with pytest.raises(ValueError, match="must be \\(segments, classes\\)"):
+            TopK([0, 1]).add(wrong, ids, starts)
+    scores[2, 1] = np.nan
+    with pytest.raises(ValueError, match="1 NaN"):
+        TopK([0, 1]).add(scores, ids, starts)
+    twice = TopK([0, 1])
+    for _ in range(2):
+        twice.add(np.zeros((4, 2)), ids, starts)
+    with pytest.raises(ValueError, match="added once"):
+        twice.ranking()
+    with pytest.raises(ValueError, match="sorted by"):
+        Ranking([0], ["b", "a"], [0, 0], [0, 1], [0])
+    with pytest.raises(ValueError, match="point into"):
+        Ranking([0], ["a"], [0], [0, 1], [7])
+    with pytest.raises(ValueError, match="offsets"):
+        Ranking([0], ["a"], [0], [0, 2], [0])
+    with pytest.raises(ValueError, match="Merge needs"):
+        Ranking.merge([])
+    ranking = Ranking([0, 1], ["a"], [0], [0, 1, 1], [0])
+    with pytest.raises(ValueError, match="needs scores"):
+        TopK([0, 1]).add_ranking(ranking)
+    repeated = Ranking([0], ["a"], [0], [0, 2], [0, 0])
+    with pytest.raises(ValueError, match="once"):
+        repeated.ranks([0], ["a"], [0])
+    path = tmp_path / "cut.npz"
+    ranking.save(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="cut.npz"):
+        Ranking.load(path)
+    np.savez(path, format=99, class_ids=[0])
+    with pytest.raises(ValueError, match="format"):
+        Ranking.load(path)
