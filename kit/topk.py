@@ -34,7 +34,7 @@ class TopK:
 
     def _reset(self):
         num_classes = len(self.class_ids)
-        self._room = max(self.k // 4, self._BLOCK)
+        self._room = max(self.k // 5, self._BLOCK)
         self._ids, self._starts = np.empty(0, "S1"), np.empty(0, np.int32)
         self._count = 0  # segments in the table
         self._flushed = 0  # of which the buffers have seen
@@ -184,9 +184,10 @@ class TopK:
         self._fill[column] = end
 
     def _grow(self, needed):
-        # Doubles, one buffer after the other: the peak stays below the end.
-        size = max(2 * self._scores.shape[1], needed)
-        size = min(size, self.k + self._room)
+        # Doubles; past a quarter it takes all, so that what is copied last is
+        # small beside the two buffers, which grow one after the other.
+        size, whole = 2 * self._scores.shape[1], self.k + self._room
+        size = whole if 2 * size > whole else max(size, needed)
         for name in ("_scores", "_index"):
             old = getattr(self, name)
             new = np.empty((len(old), size), old.dtype)

@@ -28,7 +28,7 @@ class WeightSearch:
             weights were chosen on; `cross_fitted`, on videos that they were
             not chosen on; `evaluations`.  Believe the latter.
         history: A row an evaluation of each method on all videos: `method`,
-            `evaluation`, `map`, `best` so far, and the weights.
+            `evaluation`, `map`, `best` so far, and a `weight of ...` each.
         members: A row a member: `alone`, its own MAP; `weight`; `without`,
             the MAP of the others; `gain`, what it adds to them.
         agreement: `(M, M)`, rank correlation of members on the rated pairs
@@ -90,37 +90,31 @@ def search_weights(
         ValueError: For options out of range, members that do not match, a
             fold without positives, or a checkpoint of another search.
     """
-    names = (
-        [f"member {i}" for i in range(len(rankings))]
-        if names is None
-        else list(names)
-    )
+    names = list(names or (f"member {i}" for i in range(len(rankings))))
     if len(names) != len(rankings) or len(rankings) < 2:
         raise ValueError(
             "A search needs two members or more, and a name each. Received: "
             f"{len(rankings)} rankings, names={names}"
         )
-    if min(max_evaluations, patience) < 1 or folds < 2 or tolerance < 0:
+    rule = max_evaluations, patience, tolerance
+    if min(max_evaluations, patience, folds - 1) < 1 or tolerance < 0:
         raise ValueError(
             "`max_evaluations` and `patience` must be at least 1, `folds` at "
-            "least 2, `tolerance` not negative. Received: "
-            f"{max_evaluations}, {patience}, {folds}, {tolerance}"
+            f"least 2, `tolerance` not negative. Received: {rule}, {folds}"
         )
     whole = LocalMap(rankings, ratings, class_ids, k)
-    options = dict(
-        constant=constant,
-        max_evaluations=max_evaluations,
-        patience=patience,
-        tolerance=tolerance,
-        seed=seed,
-    )
-    notes = _Checkpoint(checkpoint, whole, {**options, "folds": folds})
-    found = _search_part("all", whole, options, notes, progress)
-    crossed = []
-    for fold, (inside, outside) in enumerate(_folds(whole, folds, seed), 1):
-        part = _search_part(f"fold {fold}", outside, options, notes, progress)
-        crossed.append([inside(*r.best) for r in part])
-    return _result(names, whole, found, crossed)
+    notes = _Notes(checkpoint, progress, whole, [constant, folds, seed])
+    found = _search("all", whole, constant, rule, seed, notes)
+    videos = np.unique(whole.pairs.video)
+    shuffled, crossed = np.random.default_rng(seed).permutation(videos), []
+    for fold in range(folds):
+        inside = np.isin(videos, shuffled[fold::folds])
+        chooser, judge = whole.only(videos[~inside]), whole.only(videos[inside])
+        walks = _search(
+            f"fold {fold + 1}", chooser, constant, rule, seed, notes
+        )
+        crossed.append([judge(*walk.best) for walk in walks])
+    return _result(names, whole, found, np.mean(crossed, axis=0))
 
 
 def regions(scores) -> np.ndarray:
@@ -142,80 +136,68 @@ def print_progress(search, evaluation, value, best):
         print(f"{search}: {evaluation:4d}  {value:.5f}  best {best:.5f}")
 
 
-@dataclass
 class _Walk:
-    """Evaluations of one method: points of the space and their MAP."""
+    """What one method tried: points of the search space and their MAP."""
 
-    method: str
-    objective: LocalMap
-    upper: np.ndarray  # (M,), and the constant's where it is searched
-    constant: float | None
-    points: list
-    values: list
-    converged: bool = True
-
-    def split(self, point):
-        """Weights, with sum 1, and constant behind a point."""
-        weights = np.array(point[: len(self.objective.rank)])
-        if not weights.any():
-            weights[:] = 1
-        constant = self.constant
-        if constant is None:  # searched on a logarithmic scale
-            constant = float(np.expm1(point[-1]))
-        return weights / weights.sum(), constant
+    def __init__(self, method, objective, upper, constant, points=()):
+        self.method, self.objective = method, objective
+        self.upper, self.constant = upper, constant
+        self.points, self.values, self.converged = [], [], True
+        for point in points:
+            self.step(point)
 
     def step(self, point):
         self.points.append([float(x) for x in point])
         self.values.append(self.objective(*self.split(point)))
+
+    def split(self, point):
+        """Weights, with sum 1, and constant behind a point."""
+        weights = np.array(point[: len(self.objective.rank)])
+        weights = weights if weights.any() else np.ones_like(weights)
+        # A constant that is searched is so on a logarithmic scale.
+        searched = self.constant is None
+        constant = float(np.expm1(point[-1])) if searched else self.constant
+        return weights / weights.sum(), constant
 
     @property
     def best(self):
         return self.split(self.points[int(np.argmax(self.values))])
 
 
-def _search_part(name, objective, options, notes, progress) -> list[_Walk]:
-    """One walk a method over the same space."""
+def _search(name, objective, constant, rule, seed, notes) -> list[_Walk]:
+    """One walk a method, over the same space."""
     single = np.eye(len(objective.rank))
-    constant, seed = options["constant"], options["seed"]
-    start = 0.0 if constant is None else constant
-    alone = np.array([objective(w, start) for w in single])
+    equal = np.ones((1, len(single)))
+    alone = [objective(weights, constant or 0.0) for weights in single]
     upper = regions(alone)
     if constant is None:
         upper = np.append(upper, np.log1p(1000.0))
-        single = np.column_stack([single, np.zeros(len(single))])
-    equal = np.append(np.ones(len(objective.rank)), [0.0] * (constant is None))
-
-    def walk(method, points=()):
-        found = _Walk(method, objective, upper, constant, [], [])
-        for point in points:
-            found.step(point)
-        return found
-
-    bayes = walk("Bayesian optimisation", notes.points.get(name, ()))
-    while not _converged(bayes.values, options):
-        count = len(bayes.points)
-        bayes.converged = count < options["max_evaluations"]
-        if not bayes.converged:
-            break
-        bayes.step(_propose(bayes, seed))
-        notes.write(name, bayes.points)
-        if progress:
-            progress(name, count + 1, bayes.values[-1], max(bayes.values))
-    chance, ascent = walk("random search"), walk("coordinate ascent", [equal])
+        single, equal = (np.pad(p, ((0, 0), (0, 1))) for p in (single, equal))
+    space = objective, upper, constant
+    bayes = _Walk("Bayesian optimisation", *space)
+    kept = notes.points.get(name, [])
+    while not _settled(bayes, rule):
+        step = len(bayes.points)
+        bayes.step(kept[step] if step < len(kept) else _propose(bayes, seed))
+        if step >= len(kept):
+            notes.take(name, bayes)
+    chance = _Walk("random search", *space)
+    ascent = _Walk("coordinate ascent", *space, equal)
     for step in range(len(bayes.points)):
         rng = np.random.default_rng([seed, step])
         chance.step(rng.random(len(upper)) * upper)
         if step:
             ascent.step(_along_axis(ascent, step - 1))
-    fixed = [walk("best single", single), walk("equal weights", [equal])]
-    return [*fixed, chance, ascent, bayes]
+    fixed = _Walk("best single", *space, single)
+    return [fixed, _Walk("equal weights", *space, equal), chance, ascent, bayes]
 
 
-def _converged(values, options):
-    early = values[: -options["patience"]]
-    if len(early) < 10:
-        return False
-    return max(values) - max(early) <= options["tolerance"]
+def _settled(walk, rule):
+    most, patience, tolerance = rule
+    early = walk.values[:-patience]
+    gain = max(walk.values) - max(early) if len(early) >= 10 else np.inf
+    walk.converged = gain <= tolerance
+    return walk.converged or len(walk.values) >= most
 
 
 def _propose(walk, seed):
@@ -265,60 +247,30 @@ def _along_axis(walk, step):
     return point
 
 
-def _folds(whole, folds, seed):
-    """`(videos of a fold, all others)` as objectives."""
-    videos = np.unique(whole.pairs.video)
-    shuffled = np.random.default_rng(seed).permutation(videos)
-    for fold in range(folds):
-        inside = shuffled[fold::folds]
-        yield whole.only(inside), whole.only(np.setdiff1d(videos, inside))
-
-
 def _result(names, whole, found, crossed) -> WeightSearch:
     single, bayes = found[0], found[-1]
     weights, constant = bayes.best
-    history = [
-        pd.DataFrame(
-            {
-                "method": walk.method,
-                "evaluation": np.arange(1, len(walk.values) + 1),
-                "map": walk.values,
-                "best": np.maximum.accumulate(walk.values),
-                **dict(
-                    zip(
-                        names,
-                        np.array([walk.split(p)[0] for p in walk.points]).T,
-                        strict=True,
-                    )
-                ),
-            }
-        )
-        for walk in found
-    ]
+    fused = whole.precisions(weights, constant)
+    alone = whole.precisions(*single.best)
+    others = weights * (1 - np.eye(len(names)))
+    without = [whole(w, constant) if w.any() else np.nan for w in others]
     comparison = pd.DataFrame(
         {
             "method": [walk.method for walk in found],
             "chosen": [max(walk.values) for walk in found],
-            "cross_fitted": np.mean(crossed, axis=0),
+            "cross_fitted": crossed,
             "evaluations": [len(walk.values) for walk in found],
         }
     )
-    without = []
-    for member in range(len(names)):
-        others = np.where(np.arange(len(names)) == member, 0, weights)
-        without.append(whole(others, constant) if others.any() else np.nan)
-    best = whole(weights, constant)
     members = pd.DataFrame(
         {
             "member": names,
             "alone": single.values,
             "weight": weights,
             "without": without,
-            "gain": best - np.array(without),
+            "gain": max(bayes.values) - np.array(without),
         }
     )
-    fused = whole.precisions(weights, constant)
-    alone = whole.precisions(*single.best)
     classes = pd.DataFrame(
         {
             "class_id": whole.pairs.class_ids,
@@ -327,43 +279,58 @@ def _result(names, whole, found, crossed) -> WeightSearch:
             "gain": fused - alone,
         }
     )
-    agreement = pd.DataFrame(whole.agreement(), names, names)
     return WeightSearch(
         weights,
         constant,
         bayes.converged,
         comparison,
-        pd.concat(history, ignore_index=True),
+        pd.concat([_history(walk, names) for walk in found], ignore_index=True),
         members,
-        agreement,
+        pd.DataFrame(whole.agreement(), names, names),
         classes,
     )
 
 
-class _Checkpoint:
+def _history(walk, names):
+    tried = {
+        "method": walk.method,
+        "evaluation": np.arange(1, len(walk.values) + 1),
+        "map": walk.values,
+        "best": np.maximum.accumulate(walk.values),
+    }
+    weights = np.array([walk.split(point)[0] for point in walk.points])
+    for name, column in zip(names, weights.T, strict=True):
+        tried[f"weight of {name}"] = column
+    return pd.DataFrame(tried)
+
+
+class _Notes:
     """The points of every search, kept in a JSON file."""
 
-    def __init__(self, path, whole, options):
-        self.path, self.points = path and Path(path), {}
-        data = hashlib.blake2b(digest_size=16)
+    def __init__(self, path, progress, whole, options):
+        self.path, self.progress = path and Path(path), progress
         pairs = whole.pairs._replace(video_ids=as_ids(whole.pairs.video_ids))
+        data = hashlib.blake2b(digest_size=16)
         for array in (whole.rank, *pairs):
             data.update(np.ascontiguousarray(array).data)
-        self.search = {**options, "data": data.hexdigest()}
+        self.search, self.points = [*options, data.hexdigest()], {}
         if self.path and self.path.exists():
             kept = json.loads(self.path.read_text())
-            if kept["format"] != FORMAT or kept["search"] != self.search:
+            if (kept["format"], kept["search"]) != (FORMAT, self.search):
                 raise ValueError(
-                    "A search goes on from a checkpoint of the same options, "
+                    "A search goes on from a checkpoint of the same seed, "
                     "members and ratings; remove the file or name another. "
                     f"Received: checkpoint={str(self.path)!r}"
                 )
             self.points = kept["points"]
 
-    def write(self, name, points):
-        self.points[name] = points
+    def take(self, name, walk):
+        self.points[name] = list(walk.points)
         if self.path:
-            content = {"format": FORMAT, "search": self.search}
+            kept = dict(format=FORMAT, search=self.search, points=self.points)
             scratch = self.path.with_name(self.path.name + ".tmp")
-            scratch.write_text(json.dumps({**content, "points": self.points}))
+            scratch.write_text(json.dumps(kept))
             os.replace(scratch, self.path)
+        if self.progress:
+            count, best = len(walk.points), max(walk.values)
+            self.progress(name, count, walk.values[-1], best)
