@@ -45,7 +45,8 @@ class SegmentMAP(keras.callbacks.Callback):
         self.evaluate = evaluate
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["map"] = self.evaluate()
+        finite = math.isfinite(logs["loss"])
+        logs["map"] = self.evaluate() if finite else math.nan
 
 
 class SegmentEvaluation:
@@ -225,9 +226,8 @@ class _KeepWeights(keras.callbacks.Callback):
         self.best = -math.inf
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            return
-        if self.keep == "last" or logs["map"] > self.best:
+        better = logs["map"] > self.best
+        if math.isfinite(logs["loss"]) and (better or self.keep == "last"):
             self.best = logs["map"]
             _replace(self.path, self.kept.save_weights)
 

@@ -15,8 +15,8 @@
 # everything is absent.
 #
 # **In**: `validate` shards with ratings, `<member>/pretrain/` of notebook 2.
-# **Out**: `<member>/finetune/` and `<member>/model.keras`, which takes raw bytes
-# and returns probabilities of the segment classes.
+# **Out**: `<member>/finetune/` and `<member>/model.keras`, which takes raw
+# bytes and returns probabilities of the segment classes.
 # **Time**: two minutes on the sample; under an hour a member on a T4.
 # **Score to expect**: the paper gained about 0.03 to 0.04 (its table 1).
 

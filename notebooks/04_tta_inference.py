@@ -14,9 +14,10 @@
 # video is seen, and the model need not change.
 #
 # **In**: `<member>/model.keras` of notebook 3, `validate` and `test` shards.
-# **Out**: `<member>/holdout.npz`, `<member>/test.npz`, `<member>/submission.csv`
-# and `scores.csv`.  **Time**: a minute on the sample; limited by the model on a
-# T4.  **Score to expect**: the paper gained 0.007 to 0.013 (its table 2).
+# **Out**: `<member>/holdout.npz`, `<member>/test.npz`,
+# `<member>/submission.csv`, `answers/` and `scores.csv`.
+# **Time**: a minute on the sample; limited by the model on a T4.
+# **Score to expect**: the paper gained 0.007 to 0.013 (its table 2).
 
 # %% tags=["parameters"]
 data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
@@ -33,10 +34,17 @@ from glob import glob
 sys.path += [".", "..", *glob("/kaggle/input/*/"), *glob("/kaggle/input/*/*/*")]
 
 import keras
-import pandas as pd
 
-from kit import data, inference, models, plots, presets, runtime
-from kit import results, submission
+from kit import (
+    data,
+    inference,
+    models,
+    plots,
+    presets,
+    results,
+    runtime,
+    submission,
+)
 
 settings = runtime.settings(
     needs=("validate", "test"),

@@ -14,9 +14,10 @@
 # are: eq. 20 gives a segment the sum over members of weight / rank.  The
 # weights are found by Bayesian optimisation on the hold-out.
 #
-# **In**: `<member>/holdout.npz`, `<member>/test.npz`, `scores.csv` and `answers/`
-# of notebook 4.  **Out**: `ensemble/weights.csv`, `ensemble/test.npz`,
-# `ensemble/submission.csv` and `ensemble/scores.csv`.
+# **In**: `<member>/holdout.npz`, `<member>/test.npz`, `scores.csv` and
+# `answers/` of notebook 4.
+# **Out**: `ensemble/` with `weights.csv`, `test.npz`, `submission.csv` and
+# `scores.csv`.
 # **Time**: about a minute on the sample, minutes at full size; no GPU needed.
 # **Score to expect**: the paper went from 0.7725, its best member, to 0.7871.
 

@@ -1,0 +1,111 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbclient
+import nbformat
+import pytest
+from jupytext.compare import compare_notebooks
+
+from kit import runtime
+
+SCRIPTS = sorted(Path("notebooks").glob("*.py"))
+NAMES = [path.stem for path in SCRIPTS]
+
+
+def parameters(notebook):
+    first = next(c for c in notebook.cells if c.cell_type == "code")
+    assert first.metadata.get("tags") == ["parameters"]
+    return first.source
+
+
+def test_there_are_five():
+    assert NAMES == [
+        "01_explore_data",
+        "02_pretrain",
+        "03_finetune",
+        "04_tta_inference",
+        "05_ensemble",
+    ]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_a_pair_is_in_sync_and_has_no_outputs(path):
+    source = jupytext.read(path)
+    generated = jupytext.read(path.with_suffix(".ipynb"))
+    compare_notebooks(generated, source, fmt="py:percent")
+    for cell in generated.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None
+    assert "text_representation" not in str(generated.metadata)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_the_first_code_cell_is_plain_settings_with_a_comment_each(path):
+    for line in parameters(jupytext.read(path)).splitlines():
+        name, _ = re.fullmatch(r"(\w+) = \S+  # (.+)", line).groups()
+        assert name in runtime.SETTINGS
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_every_parameter_reaches_the_settings(path):
+    notebook = jupytext.read(path)
+    names = re.findall(r"^(\w+) =", parameters(notebook), re.MULTILINE)
+    setup = [c for c in notebook.cells if c.cell_type == "code"][1].source
+    for name in names:
+        assert f"{name}={name}" in setup
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_a_notebook_opens_with_its_promise_and_closes_with_what_is_next(path):
+    cells = jupytext.read(path).cells
+    for promise in ("**In**", "**Out**", "**Time**", "**Score to expect**"):
+        assert promise in cells[0].source
+    assert "**Learned**" in cells[-1].source
+    assert "**Next**" in cells[-1].source
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_a_notebook_keeps_its_logic_in_the_kit(path):
+    for cell in jupytext.read(path).cells[2:]:
+        if cell.cell_type == "code":
+            assert not re.search(r"^\s*(if|while|try)\b", cell.source, re.M)
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_in_jupyter_and_shows_its_figures(sample, tmp_path):
+    path = Path("notebooks/01_explore_data.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[
+        1
+    ].source += f"\ndata_dir, output_dir = {sample!r}, {str(tmp_path)!r}"
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": "notebooks"}}
+    )
+    client.execute()
+    shown = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    assert not [o for o in shown if o.output_type == "error"]
+    pictures = [o for o in shown if "image/png" in o.get("data", {})]
+    assert len(pictures) == 5
+
+
+@pytest.mark.slow
+def test_papermill_sets_the_parameters(sample, tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "papermill", "--log-output"),
+            *("notebooks/01_explore_data.ipynb", str(tmp_path / "run.ipynb")),
+            *("-p", "data_dir", sample, "-p", "output_dir", str(tmp_path)),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figures" / "01_video.png").exists()

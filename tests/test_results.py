@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit import data, results, synthetic
+from kit.ranking import Ranking
+from kit.splits import Holdout
+
+IDS = np.array([b"aaaa", b"aaaa", b"bbbb"])
+STARTS = np.array([0, 5, 0])
+
+
+def ranking(*scores):
+    scores = np.array(scores, np.float32)[:, None]
+    return Ranking.from_scores(scores, [3], IDS, STARTS)
+
+
+def ratings(*scores):
+    return pd.DataFrame(
+        {"video_id": IDS.astype(str), "start": STARTS, "label": 3}
+    ).assign(score=scores)
+
+
+def test_a_row_a_member_and_measure_and_a_column_a_stage():
+    table = results.score_table(
+        {
+            ("A", "holdout", "fine-tuned"): ranking(0.9, 0.5, 0.1),
+            ("A", "holdout", "+ TTA"): ranking(0.5, 0.1, 0.9),
+            ("A", "test", "+ TTA"): ranking(0.5, 0.9, 0.1),
+        },
+        {"hold-out": ratings(1, 0, 0), "test": ratings(1, 0, 0)},
+        [3],
+    )
+    assert table.index.tolist() == [("A", "hold-out"), ("A", "test")]
+    assert list(table.columns) == results.STAGES
+    row = table.loc["A", "hold-out"]
+    assert row["fine-tuned"] == 1
+    assert row["+ TTA"] == pytest.approx(1 / 2)
+    # One positive in three places: the mean of 1, 1/2 and 1/3.
+    assert row["random"] == pytest.approx(11 / 18, abs=0.1)
+    assert np.isnan(row["pre-trained"])
+    assert table.loc["A", "test"]["+ TTA"] == pytest.approx(1 / 2)
+
+
+def test_answers_survive_the_disk(tmp_path):
+    answers = {"hold-out": ratings(1, 0, 1), "test truth": ratings(0, 0, 1)}
+    answers["hold-out"].loc[0, "video_id"] = "1e05"  # no number, whatever
+    results.save_answers(tmp_path, answers)
+    loaded = results.load_answers(tmp_path)
+    assert list(loaded) == list(answers)
+    for measure, table in answers.items():
+        pd.testing.assert_frame_equal(loaded[measure], table, check_dtype=False)
+
+
+def test_the_sample_knows_the_test_answers_and_no_checkpoint_saw_the_others(
+    sample,
+):
+    shards = data.list_shards(sample, "validate")
+    holdout = Holdout(0.5)
+    answers = results.known_answers(sample, shards, holdout)
+    assert list(answers) == ["hold-out", "test", "test truth"]
+    ids = answers["hold-out"]["video_id"].unique()
+    assert holdout.select(ids, "ensemble").all()
+    assert len(answers["test truth"]) > 20 * len(answers["test"])
+
+
+def test_other_data_have_the_hold_out_alone(sample, tmp_path):
+    shards = data.list_shards(sample, "validate")
+    answers = results.known_answers(tmp_path, shards, Holdout(0.5))
+    assert list(answers) == ["hold-out"]
+    assert results.oracle_rankings(tmp_path, {"test": {}}) == {}
+
+
+def test_the_oracle_beats_a_random_order_by_far(sample):
+    shards = data.list_shards(sample, "test")
+    rankings = results.oracle_rankings(sample, {"test": {"shards": shards}})
+    table = results.score_table(
+        rankings,
+        {"test truth": synthetic.load_truth(sample)},
+        data.read_segment_classes(sample),
+    )
+    row = table.loc[results.ORACLE, "test truth"]
+    assert row["fine-tuned"] > 10 * row["random"]
+
+
+def test_only_members_with_both_rankings_are_found(tmp_path):
+    for name in ("BERTMean", "GatedNetVLAD", "Logistic"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "holdout.npz").touch()
+    with pytest.raises(ValueError, match="04_tta_inference"):
+        results.ranked_members(tmp_path)
+    for name in ("BERTMean", "Logistic"):
+        (tmp_path / name / "test.npz").touch()
+    assert results.ranked_members(tmp_path) == ["BERTMean"]
+
+
+def test_the_richest_video_has_the_most_concepts():
+    truth = pd.DataFrame(
+        [
+            ("a", 0, 7, 1),
+            ("a", 5, 7, 1),
+            ("a", 10, 7, 1),
+            ("b", 0, 7, 1),
+            ("b", 0, 8, 1),
+            ("b", 5, 9, 0),
+            ("b", 5, 8, 1),
+        ],
+        columns=["video_id", "start", "label", "score"],
+    )
+    assert results.richest_video(truth) == ("b", [7, 8])
+    assert results.richest_video(truth, most=1) == ("b", [8])
