@@ -28,9 +28,7 @@ def frame_mean(
         num_mixtures: Experts a class; `None` for logistic regression.
     """
     inputs = frame_inputs(spec)
-    x = FrameFeatures(spec, normalize=False, name="frame_features")(
-        **inputs
-    )
+    x = FrameFeatures(spec, normalize=False, name="frame_features")(**inputs)
     x = FramePooling("mean", name="pooling")(x, mask=inputs["mask"])
     if num_mixtures is None:
         x = layers.Dense(len(class_ids), name="head")(x)
