@@ -6,6 +6,7 @@
 
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,31 @@ def fuse_files(
         members = [
             (m, w) for m, w in zip(members, weights, strict=True) if w > 0
         ]
-        with Writer(output) as writer:
-            for done, class_id in enumerate(classes, 1):
-                met = [(m.numbers(class_id), w) for m, w in members]
+        with Writer(output) as writer, ThreadPoolExecutor() as pool:
+            rows = _read_ahead(pool, [m for m, _ in members], classes)
+            for done, (class_id, read) in enumerate(rows, 1):
+                met = [
+                    (member.numbers(row), weight)
+                    for (member, weight), row in zip(members, read, strict=True)
+                ]
                 lists = [(table.codes(*n), w, None) for n, w in met]
                 codes, _ = fuser.fuse(class_id, lists, table.size)
                 writer.row(class_id, *table.segments(codes))
                 if progress:
                     progress(done, len(classes))
+
+
+def _read_ahead(pool, members, classes):
+    """Yields `(class, a row a member)`, the next ones being read meanwhile."""
+    waiting = []
+    for class_id in [*classes, None]:
+        ready, waiting = waiting, []
+        if class_id is not None:
+            waiting = [
+                (class_id, pool.submit(m.read, class_id)) for m in members
+            ]
+        if ready:
+            yield ready[0][0], [future.result() for _, future in ready]
 
 
 def _open_member(path, table, scratch):
@@ -73,8 +91,10 @@ class _RankingFile:
         ids, starts = self.ranking.video_ids, self.ranking.starts
         self.segments = table.numbers(sort_key(ids), starts)
 
-    def numbers(self, class_id):
-        rows = self.ranking.indices(class_id)
+    def read(self, class_id):
+        return np.array(self.ranking.indices(class_id))
+
+    def numbers(self, rows):
         return tuple(numbers[rows] for numbers in self.segments)
 
 
@@ -91,7 +111,10 @@ class _SubmissionFile:
         self.places = index_rows(path)
         self.class_ids = np.array(list(self.places))
 
-    def numbers(self, class_id):
+    def read(self, class_id):
         if class_id not in self.places:
-            return self.table.numbers(*parse_segments(b""))
-        return self.table.numbers(*read_row(self.path, self.places[class_id]))
+            return parse_segments(b"")
+        return read_row(self.path, self.places[class_id])
+
+    def numbers(self, row):
+        return self.table.numbers(*row)

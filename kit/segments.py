@@ -19,11 +19,9 @@ HEADER = b"Class,Segments"
 _LONGEST = 2**27  # of a line: ids of a thousand bytes
 _PAIR = re.compile(rb"[^\s:,\"]+:[0-9]{1,6}")
 _HASH_BITS = 20
-_ZEROS = 0x3030303030303030
-_KEEP_FIRST = np.array(
+_KEEP = np.array(
     [(2**64 - 1) ^ (2 ** (64 - 8 * n) - 1) for n in range(9)], np.uint64
 )
-_KEEP_LAST = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
 
 
 def parse_segments(text: bytes):
@@ -39,9 +37,7 @@ def parse_segments(text: bytes):
     """
     if not text:
         return np.empty(0, np.uint64), np.empty(0, np.int32)
-    # Eight bytes on each side, so that eight may be read at every place.
-    padded = b" " * 8 + text + b" " * 8
-    data = np.frombuffer(padded, np.uint8)[8:-8]
+    data = np.frombuffer(text, np.uint8)
     spaces, colon = np.flatnonzero(data == 32), np.flatnonzero(data == 58)
     begin, end = np.append(0, spaces + 1), np.append(spaces, len(data))
     if len(colon) != len(begin):
@@ -49,44 +45,30 @@ def parse_segments(text: bytes):
     id_length, digits = colon - begin, end - colon - 1
     if id_length.min() < 1 or digits.min() < 1 or digits.max() > 6:
         raise _malformed(text)
-    # The eight bytes from each place on, as one number.
-    eight = np.ndarray(len(data) + 9, ">u8", padded, strides=(1,))
-    starts = _parse_digits(eight[end].astype(np.uint64), digits)
+    starts = _parse_digits(data, digits, end)
     if starts is None or b"\0" in text:
         raise _malformed(text)
     width = int(id_length.max())
     if width <= 8:
-        keys = eight[begin + 8].astype(np.uint64) & _KEEP_FIRST[id_length]
-        return keys, starts
+        # The eight bytes from each place on, as one number.
+        eight = np.ndarray(len(data), ">u8", text + b" " * 8, strides=(1,))
+        return eight[begin].astype(np.uint64) & _KEEP[id_length], starts
     place = np.arange(width)
     letters = data.take(begin[:, None] + place, mode="clip")
     letters[place >= id_length[:, None]] = 0
     return letters.view(f"S{width}")[:, 0], starts
 
 
-def _parse_digits(eight, digits):
-    """Numbers whose `digits` digits end the eight bytes; None if not digits.
-
-    All eight digits at once: pairs become numbers below 100, pairs of those
-    below 10,000, and so on.
-    """
-    u = np.uint64
-    keep = _KEEP_LAST[digits]
-    text = (eight & keep) | (u(_ZEROS) & ~keep)
-    high = u(0xF0F0F0F0F0F0F0F0)
-    wrong = ((text & high) ^ u(_ZEROS)) | (
-        ((text + u(0x0606060606060606)) & high) ^ u(_ZEROS)
-    )
-    if wrong.any():
-        return None
-    value = text ^ u(_ZEROS)
-    for bits, ten, mask in (
-        (8, 10, 0x00FF00FF00FF00FF),
-        (16, 100, 0x0000FFFF0000FFFF),
-        (32, 10_000, 0x00000000FFFFFFFF),
-    ):
-        value = ((value >> u(bits)) & u(mask)) * u(ten) + (value & u(mask))
-    return value.astype(np.int32)
+def _parse_digits(data, digits, end):
+    """Numbers whose `digits` digits stand before `end`; None if not digits."""
+    value = np.zeros(len(end), np.int32)
+    for place in range(int(digits.max())):
+        digit = data[end - 1 - place] - np.uint8(48)  # wraps below "0"
+        digit[digits <= place] = 0
+        if (digit > 9).any():
+            return None
+        value += digit * np.int32(10**place)
+    return value
 
 
 def _malformed(text):
@@ -117,7 +99,7 @@ def format_segments(video_ids, starts) -> bytes:
 def open_bytes(path, mode: str = "rb"):
     """Opens a file, or what a `.gz` holds, as bytes."""
     if not str(path).endswith(".gz"):
-        return open(path, mode)
+        return open(path, mode, buffering=2**20)  # of long lines
     # Without a time inside: same ranking, same bytes.
     return gzip.GzipFile(path, mode, compresslevel=1, mtime=0)
 

@@ -113,16 +113,20 @@ def read_rows(path):
         yield class_id, *_parse(path, number, line)
 
 
-def index_rows(path) -> dict[int, tuple[int, int]]:
-    """Where the row of each class begins, as `(bytes, line number)`."""
-    return {class_id: place[:2] for class_id, place in _walk(path)}
+def index_rows(path) -> dict[int, tuple[int, int, int]]:
+    """Where each class's row stands: `(offset, length, line number)`."""
+    return {
+        class_id: (offset, len(line), number)
+        for class_id, (offset, number, line) in _walk(path)
+    }
 
 
 def read_row(path, place):
     """`(keys, starts)` of the row at a place that `index_rows` gave."""
-    with open(path, "rb") as file:
-        file.seek(place[0])
-        return _parse(path, place[1], file.readline())
+    offset, length, number = place
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        return _parse(path, number, file.read(length))
 
 
 def _walk(path):

@@ -24,14 +24,18 @@ def make_members(num_classes, num_segments, k, num_members=9, seed=0):
     digits = video[:, None] // 36 ** np.arange(3, -1, -1) % 36
     ids = letters[digits].view("S4")[:, 0]
     starts = (np.arange(num_segments) % 46 * 5).astype(np.int32)
-    shared = rng.normal(size=(num_classes, num_segments)).astype(np.float32)
+    pool = min(4 * k, num_segments)  # what any member may list
+    chosen = [
+        rng.choice(num_segments, pool, replace=False)
+        for _ in range(num_classes)
+    ]
+    shared = rng.normal(size=(num_classes, pool)).astype(np.float32)
     for _ in range(num_members):
         order = np.empty((num_classes, k), np.uint32)
         for column in range(num_classes):
-            noise = rng.normal(size=num_segments).astype(np.float32)
-            scores = shared[column] + 0.7 * noise
-            best = np.argpartition(-scores, k - 1)[:k]
-            order[column] = best[np.argsort(-scores[best])]
+            noise = rng.normal(size=pool).astype(np.float32)
+            best = np.argsort(-shared[column] - 0.7 * noise)[:k]
+            order[column] = chosen[column][best]
         offsets = np.arange(num_classes + 1) * k
         yield Ranking(
             np.arange(num_classes), ids, starts, offsets, order.ravel()
@@ -117,7 +121,7 @@ def fuse_rankings(arguments):
 
 def _options(arguments):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--classes", type=int, default=12)
+    parser.add_argument("--classes", type=int, default=50)
     parser.add_argument("--slice", type=int, default=2)
     parser.add_argument("--segments", type=int, default=2_060_000)
     parser.add_argument("--k", type=int, default=100_000)
