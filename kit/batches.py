@@ -210,8 +210,9 @@ def dataset(source, cut, order, length, columns, fill=0, extra=""):
 def _keep_memory() -> None:
     """Has the C library reuse the memory of records and batches.
 
-    Under TensorFlow glibc returns every block above 128 KB to the system, and
-    taking 260 KB back, page by page, costs more than reading a record.
+    `Dataset.from_generator` sets glibc's trim threshold to 128 KB for the whole
+    process, so that every block above that goes back to the system at once;
+    taking 260 KB again, page by page, costs more than reading a record.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in musl

@@ -107,31 +107,39 @@ def _split(record):
     list of the frames themselves where the layout is uncommon.
     """
     import tensorflow as tf
+
+    try:
+        top = _fields(record, 0, len(record))
+        blocks = {}
+        for entry in _repeated(record, *top[2]):
+            pair = _fields(record, *entry)
+            name = record[slice(*pair[1])].decode()
+            if name in blocks:
+                raise KeyError(name)
+            blocks[name] = (record, *pair[2])
+        context = record[slice(*top[1])]
+    except (IndexError, KeyError, UnicodeDecodeError):
+        example = _message(tf.train.SequenceExample, record)
+        lists = example.feature_lists.feature_list
+        return example.context.feature, {
+            name: _values_of_frames(lists[name]) for name in lists
+        }
+    return _message(tf.train.Features, context).feature, blocks
+
+
+def _message(kind, content):
     from google.protobuf.message import DecodeError
 
     try:
-        try:
-            top = _fields(record, 0, len(record))
-            context = tf.train.Features.FromString(record[slice(*top[1])])
-            blocks = {}
-            for entry in _repeated(record, *top[2]):
-                pair = _fields(record, *entry)
-                name = record[slice(*pair[1])]
-                if name in blocks:
-                    raise KeyError(name)
-                blocks[name] = (record, *pair[2])
-            return context.feature, {k.decode(): v for k, v in blocks.items()}
-        except (IndexError, KeyError, UnicodeDecodeError):
-            example = tf.train.SequenceExample.FromString(record)
-    except DecodeError as error:
+        return kind.FromString(content)
+    except DecodeError:
         raise BadRecord(
             "record", "A record must be a serialized tf.train.SequenceExample."
-        ) from error
-    lists = example.feature_lists.feature_list
-    return example.context.feature, {
-        name: [tuple(frame.bytes_list.value) for frame in lists[name].feature]
-        for name in lists
-    }
+        ) from None
+
+
+def _values_of_frames(feature_list) -> list[tuple[bytes, ...]]:
+    return [tuple(frame.bytes_list.value) for frame in feature_list.feature]
 
 
 def _repeated(buffer, at, end):
@@ -189,12 +197,9 @@ def _frames(name, blocks, width, context):
         import tensorflow as tf
 
         buffer, start, end = block
-        block = [
-            tuple(frame.bytes_list.value)
-            for frame in tf.train.FeatureList.FromString(
-                buffer[start:end]
-            ).feature
-        ]
+        block = _values_of_frames(
+            _message(tf.train.FeatureList, buffer[start:end])
+        )
     for at, values in enumerate(block):
         sizes = [len(value) for value in values]
         if sizes != [width]:
@@ -245,7 +250,8 @@ def _values(context, name, kind):
 
 
 def _video_id(context) -> bytes:
-    name = "id" if "id" in context else "video_id"
+    old = "video_id" in context and "id" not in context
+    name = "video_id" if old else "id"
     values = _values(context, name, "bytes_list")
     if len(values) != 1 or not values[0]:
         raise BadRecord(

@@ -1,0 +1,119 @@
+"""Writes shards for tests, independently of `kit.synthetic`.
+
+The records are built by `tf.train.SequenceExample` and written by
+`tf.io.TFRecordWriter`; what they hold is kept as plain arrays, so that a test
+can say what a reader must return.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import tensorflow as tf
+
+from kit.spec import FrameSpec
+
+TINY = FrameSpec(rgb=8, audio=4, max_frames=20, segment_frames=5)
+
+
+@dataclass
+class Record:
+    """What a record holds, as given; nothing here checks anything."""
+
+    video_id: bytes
+    rgb: list
+    audio: list
+    labels: list = ()
+    starts: list = ()
+    ends: list | None = None
+    classes: list = ()
+    scores: list = ()
+    id_key: str = "id"
+    lists: tuple = ("rgb", "audio")
+    extra: dict = field(default_factory=dict)
+
+    def but(self, **changes):
+        return replace(self, **changes)
+
+    @property
+    def frames(self):
+        """All frames side by side, uint8 `(T, D)`."""
+        rows = zip(self.rgb, self.audio, strict=True)
+        return np.array([list(r + a) for r, a in rows], np.uint8)
+
+    def serialized(self) -> bytes:
+        context = {self.id_key: _bytes([self.video_id])}
+        if len(self.labels):
+            context["labels"] = _ints(self.labels)
+        if len(self.starts):
+            ends = self.ends
+            if ends is None:
+                ends = [start + 5 for start in self.starts]
+            context["segment_start_times"] = _ints(self.starts)
+            context["segment_end_times"] = _ints(ends)
+            context["segment_labels"] = _ints(self.classes)
+            context["segment_scores"] = tf.train.Feature(
+                float_list=tf.train.FloatList(value=self.scores)
+            )
+        lists = {
+            name: tf.train.FeatureList(
+                feature=[_bytes([frame]) for frame in getattr(self, name)]
+            )
+            for name in self.lists
+        }
+        return tf.train.SequenceExample(
+            context=tf.train.Features(feature={**context, **self.extra}),
+            feature_lists=tf.train.FeatureLists(feature_list=lists),
+        ).SerializeToString()
+
+
+def _bytes(values):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def _ints(values):
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def records(count, seed=0, spec=TINY, num_classes=10, rated=True, prefix="v"):
+    """Random videos; ids differ for different prefixes."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for at in range(count):
+        length = int(rng.integers(2, spec.max_frames + 1))
+        pairs = {
+            (5 * int(rng.integers(0, 5)), int(rng.integers(num_classes)))
+            for _ in range(int(rng.integers(0, 5)) if rated else 0)
+        }
+        pairs = sorted(pairs)
+        labels = rng.choice(num_classes, rng.integers(1, 4), replace=False)
+        made.append(
+            Record(
+                video_id=f"{prefix}{at:03d}".encode(),
+                rgb=[rng.bytes(spec.rgb) for _ in range(length)],
+                audio=[rng.bytes(spec.audio) for _ in range(length)],
+                labels=labels.tolist(),
+                starts=[start for start, _ in pairs],
+                classes=[class_id for _, class_id in pairs],
+                scores=[int(rng.integers(2)) for _ in pairs],
+            )
+        )
+    return made
+
+
+def write(path, made) -> str:
+    """Writes records (or their bytes) to one shard and returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for one in made:
+            one = one if isinstance(one, bytes) else one.serialized()
+            writer.write(one)
+    return str(path)
+
+
+def rows(dataset):
+    """The rows of a dataset as tuples of NumPy values, batches undone."""
+    found = []
+    for batch in dataset.as_numpy_iterator():
+        flat = tf.nest.flatten(batch)
+        found += list(zip(*flat, strict=True))
+    return found
