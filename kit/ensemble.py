@@ -4,7 +4,6 @@
 `search_weights` finds weights on the hold-out (section 6 of the paper).
 """
 
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from kit.fusion import Fuser, check_weights, fuse, shared_classes
 from kit.ranking import Ranking, sort_key
-from kit.segments import Segments, open_bytes, parse_segments
+from kit.segments import Segments, open_bytes, parse_segments, read_lines
 from kit.submission import Writer, index_rows, read_row
 from kit.weights import search_weights
 
@@ -103,10 +102,7 @@ class _SubmissionFile:
 
     def __init__(self, path, table, scratch):
         if str(path).endswith(".gz"):
-            # Its rows cannot be found without unpacking what is before.
-            packed, path = path, scratch / f"{len(list(scratch.iterdir()))}.csv"
-            with open_bytes(packed) as source, open(path, "wb") as target:
-                shutil.copyfileobj(source, target, 2**20)
+            path = _unpacked(Path(path), scratch)
         self.path, self.table = path, table
         self.places = index_rows(path)
         self.class_ids = np.array(list(self.places))
@@ -118,3 +114,13 @@ class _SubmissionFile:
 
     def numbers(self, row):
         return self.table.numbers(*row)
+
+
+def _unpacked(packed, scratch):
+    """A `.gz` unpacked: its rows cannot be found without."""
+    # Named after it, for messages, and by number, for two of one name.
+    path = scratch / f"{len(list(scratch.iterdir()))}-{packed.stem}"
+    with open_bytes(packed) as source, open(path, "wb") as target:
+        for line in read_lines(source):
+            target.write(line)
+    return path

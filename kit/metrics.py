@@ -1,4 +1,4 @@
-"""Average precision as the competition scores it, and how sure it is.
+"""Average precision as the competition scores it, and that of chance.
 
 The order that every number here rests on is that of the ranking; equal scores
 stand in the order of `(video_id, start)`.  `ratings` is anything with columns
@@ -12,14 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 K = 100_000
-
-
-class Interval(NamedTuple):
-    """An estimate with the ends of its bootstrap interval."""
-
-    estimate: float
-    low: float
-    high: float
 
 
 class RatedPairs(NamedTuple):
@@ -41,13 +33,9 @@ def average_precision(relevance, num_positives=None, k: int = K) -> float:
 
     Args:
         relevance: The list, best first: 1 yes, 0 no, -1 unrated.
-        num_positives: Positives of the class, those missing from the list
-            included.  Default: the ones in it.
-        k: Where the list is cut.
-
-    Returns:
-        The mean over the positives (at most `k`) of the precision at each;
-        NaN where there are none.
+        num_positives: Of the class, also those missing from the list, by
+            default the ones in it.  Without any, the result is NaN.
+        k: Where the list is cut, and the most positives that count.
 
     Example: after the cut at 4 and without the unrated, the list reads yes,
     no, yes.  The precisions at its positives are 1/1 and 2/3, and the class
@@ -96,12 +84,7 @@ def mean_average_precision_of_scores(
 
     Equal scores stand in the order of their rows.
     """
-    scores, targets = np.asarray(scores), np.asarray(targets)
-    if scores.shape != targets.shape or scores.ndim != 2:
-        raise ValueError(
-            "`scores` and `targets` must both be (segments, classes). "
-            f"Received: {scores.shape} and {targets.shape}"
-        )
+    scores, targets = _matrices(scores, targets)
     best = np.argsort(-scores, axis=0, kind="stable")
     lists = np.take_along_axis(targets, best, axis=0)
     positives = (targets == 1).sum(axis=0)
@@ -158,20 +141,10 @@ def gap(scores, targets, k: int = 20) -> float:
     """Global average precision of the best `k` classes a video.
 
     The pairs of all videos form one list by score, equal scores in the order
-    of rows, then columns.  Positives beyond a video's best `k` count as
-    missed.
-
-    Args:
-        scores: `(V, C)`, predictions of videos.
-        targets: `(V, C)`, 1 yes, 0 no; -1 leaves a pair out.
-        k: Predictions a video.
+    of rows, then columns.  Positives beyond a video's best `k` are missed.
+    Scores and targets are `(videos, classes)`; a target -1 is left out.
     """
-    scores, targets = np.asarray(scores), np.asarray(targets)
-    if scores.shape != targets.shape or scores.ndim != 2:
-        raise ValueError(
-            "`scores` and `targets` must both be (videos, classes). "
-            f"Received: {scores.shape} and {targets.shape}"
-        )
+    scores, targets = _matrices(scores, targets)
     best = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1)
     chosen = np.take_along_axis(scores, best, axis=1).ravel()
     truth = np.take_along_axis(targets, best, axis=1).ravel()
@@ -182,52 +155,14 @@ def gap(scores, targets, k: int = 20) -> float:
     )
 
 
-def bootstrap(
-    ranking,
-    ratings,
-    other=None,
-    class_ids=None,
-    k: int = K,
-    num_samples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """MAP@K, or a difference of two, with an interval over videos.
-
-    Videos, not ratings, are drawn with replacement: segments of a video are
-    alike.  A video drawn m times has its segments m times, one after the
-    other, where they stand in the list; lists stay cut where they were.  A
-    class without positives in a sample is left out of that sample's mean.
-
-    Args:
-        other: Where given, the result is the MAP of `ranking` less that of
-            `other`, both on the same samples: a paired difference.
-        level: Mass between the two ends, which are percentiles.
-    """
-    rankings = [r for r in (ranking, other) if r is not None]
-    both = [rated_pairs(r, ratings, class_ids, k) for r in rankings]
-    estimate = _difference(both, k)
-    rng = np.random.default_rng(seed)
-    size = len(both[0].video_ids)
-    samples = np.empty(num_samples)
-    for i in range(num_samples):
-        copies = np.bincount(rng.integers(0, size, size), minlength=size)
-        copies = copies[both[0].video]
-        samples[i] = _difference([_resampled(r, copies) for r in both], k)
-    tail = 50 * (1 - level)
-    low, high = np.percentile(samples, [tail, 100 - tail])
-    return Interval(estimate, float(low), float(high))
-
-
-def _difference(rated, k):
-    values = [_mean(class_precisions(r, k), "exclude") for r in rated]
-    return values[0] - sum(values[1:])
-
-
-def _resampled(rated, copies):
-    names = ("column", "truth", "rank")
-    drawn = {n: np.repeat(getattr(rated, n), copies) for n in names}
-    return rated._replace(**drawn)
+def _matrices(scores, targets):
+    scores, targets = np.asarray(scores), np.asarray(targets)
+    if scores.shape != targets.shape or scores.ndim != 2:
+        raise ValueError(
+            "`scores` and `targets` must both be (rows, classes). "
+            f"Received: {scores.shape} and {targets.shape}"
+        )
+    return scores, targets
 
 
 def rated_pairs(ranking, ratings, class_ids=None, k: int = K) -> RatedPairs:

@@ -146,7 +146,9 @@ def read_lines(file):
                 raise ValueError("the line is too long for a submission")
             yield line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"the file is damaged or cut off ({error})") from error
+        raise ValueError(
+            f"{file.name} is damaged or cut off ({error})"
+        ) from error
 
 
 @functools.cache

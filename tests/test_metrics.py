@@ -173,55 +173,6 @@ def test_gap_by_hand():
     assert metrics.gap(scores, targets, k=2) == pytest.approx((1 + 2 / 3) / 3)
 
 
-def sample(shift, seed=0):
-    rng = np.random.default_rng(seed)
-    ids = np.repeat([f"{i:03d}" for i in range(150)], 4)
-    starts = np.tile([0, 5, 10, 15], 150)
-    truth = rng.random((600, 2)) < 0.5
-    scores = truth * shift + np.random.default_rng(7).normal(size=(600, 2))
-    ratings = {
-        "video_id": np.tile(ids, 2),
-        "start": np.tile(starts, 2),
-        "label": np.repeat([0, 1], 600),
-        "score": truth.T.ravel().astype(int),
-    }
-    return Ranking.from_scores(scores, [0, 1], ids, starts), ratings
-
-
-def test_bootstrap_knows_a_gain_from_none():
-    good, ratings = sample(1.5)
-    worse, _ = sample(0.3)
-    alone = metrics.bootstrap(good, ratings, num_samples=300)
-    assert alone.low < alone.estimate < alone.high
-    assert alone.estimate == metrics.mean_average_precision(good, ratings)
-    gain = metrics.bootstrap(good, ratings, worse, num_samples=300)
-    assert gain.low > 0
-    none = metrics.bootstrap(good, ratings, good, num_samples=50)
-    assert none == (0, 0, 0)
-    assert gain == metrics.bootstrap(good, ratings, worse, num_samples=300)
-
-
-def test_bootstrap_is_as_wide_as_new_samples_scatter():
-    # Its half width must be near 1.96 standard deviations over fresh worlds.
-    maps = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        ids = [f"{i:03d}" for i in range(300)]
-        truth = rng.random(300) < 0.5
-        scores = truth + rng.normal(size=300)
-        ratings = {
-            "video_id": ids,
-            "start": np.zeros(300, int),
-            "label": np.zeros(300, int),
-            "score": truth.astype(int),
-        }
-        ranking = Ranking.from_scores(scores[:, None], [0], ids, np.zeros(300))
-        maps.append(metrics.mean_average_precision(ranking, ratings))
-    interval = metrics.bootstrap(ranking, ratings, num_samples=400)
-    half = (interval.high - interval.low) / 2
-    assert 0.6 < half / (1.96 * np.std(maps)) < 1.6
-
-
 def test_bad_ratings_are_refused():
     ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
     good = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import submission
+from kit.ensemble import fuse_files
 from kit.ranking import Ranking
 from kit.segments import Segments, format_segments, parse_segments
 from tests.test_ranking import listed
@@ -203,5 +204,8 @@ def test_an_interrupted_file_is_named(tmp_path):
     whole = gzip.compress(GOOD + b"9," + text_of(pairs))
     path.write_bytes(whole[: len(whole) // 2])
     for read in (submission.read_csv, submission.validate):
-        with pytest.raises(ValueError, match="damaged or cut off"):
+        with pytest.raises(ValueError, match="a.csv.gz is damaged or cut off"):
             read(path)
+    with pytest.raises(ValueError, match="a.csv.gz is damaged or cut off"):
+        fuse_files([path], [1], tmp_path / "fused.csv")
+    assert not (tmp_path / "fused.csv").exists()
