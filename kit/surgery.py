@@ -49,18 +49,24 @@ def restrict_classes(
     """
     old_ids = find_layer(model, ClassProbabilities).class_ids
     column_of = {class_id: column for column, class_id in enumerate(old_ids)}
-    unknown = sorted(set(map(int, class_ids)) - set(column_of))
+    kept_ids = [int(class_id) for class_id in class_ids]
+    if len(set(kept_ids)) != len(kept_ids) or not kept_ids:
+        raise ValueError(
+            "`class_ids` must name at least one class, each once. "
+            f"Received: class_ids={kept_ids}"
+        )
+    unknown = sorted(set(kept_ids) - set(column_of))
     if unknown:
         raise ValueError(
             "A model can be restricted to classes it has; see "
             f"`kit.models.class_ids`. Received: unknown class_ids={unknown}"
         )
-    columns = [column_of[int(class_id)] for class_id in class_ids]
+    columns = [column_of[class_id] for class_id in kept_ids]
 
     def narrowed(layer):
         config = layer.get_config()
         if isinstance(layer, ClassProbabilities):
-            config["class_ids"] = [old_ids[column] for column in columns]
+            config["class_ids"] = kept_ids
         elif isinstance(layer, MixtureOfExperts) and layer.output_gating:
             kept = config["output_columns"] or range(config["num_classes"])
             config["output_columns"] = [kept[column] for column in columns]

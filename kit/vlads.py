@@ -39,7 +39,7 @@ def gated_netvlad(
     parts = FrameFeatures(spec, split=True, name="frame_features")(**inputs)
     x = [
         NetVLAD(
-            max(num_clusters // share, 1),
+            -(-num_clusters // share),
             momentum=momentum,
             name=f"{name}_netvlad",
         )(part, mask=inputs["mask"])
@@ -139,8 +139,8 @@ def next_vlad_logits(
     """
     x = [
         NeXtVLAD(
-            max(num_clusters // share, 1),
-            num_groups=max(num_groups // share, 1),
+            -(-num_clusters // share),
+            num_groups=-(-num_groups // share),
             expansion=expansion,
             momentum=momentum,
             name=f"{name}_nextvlad{suffix}",
@@ -160,7 +160,10 @@ def next_vlad_logits(
 
 
 def _modalities(spec, parts):
-    """Name, features, and the divisor of sizes, of each modality there is."""
+    """Name, features, and the divisor of sizes, of each modality there is.
+
+    Sizes are rounded up, so that an odd one leaves audio at least one.
+    """
     modalities = [("visual", spec.rgb, 1), ("audio", spec.audio, 2)]
     modalities = [modality for modality in modalities if modality[1]]
     for (name, _, share), part in zip(modalities, parts, strict=True):
