@@ -55,18 +55,19 @@ def fuse(
         )
     members = Members(rankings)
     fuser = Fuser(constant, k, method)
-    results = [
-        fuser.fuse(c, members.lists(c, weights, method), members.size)
-        for c in members.class_ids
-    ]
-    codes, scores = zip(*results, strict=True)
+    codes, scores = [], []
+    for class_id in members.class_ids:
+        lists = members.lists(class_id, weights, method)
+        best = fuser.fuse(class_id, lists, members.size)
+        codes.append(best[0].astype(np.uint32))
+        scores.append(best[1].astype(np.float32))
     return Ranking(
         members.class_ids,
         members.video_ids,
         members.starts,
         np.cumsum([0, *map(len, codes)]),
-        np.concatenate(codes).astype(np.uint32),
-        np.concatenate(scores).astype(np.float32),
+        np.concatenate(codes),
+        np.concatenate(scores),
     )
 
 
