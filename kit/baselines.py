@@ -26,6 +26,8 @@ def frame_mean(
 
     Args:
         num_mixtures: Experts a class; `None` for logistic regression.
+
+    4.5 M parameters and 9 MFLOP; with 5 experts 49.0 M and 98 MFLOP.
     """
     inputs = frame_inputs(spec)
     x = FrameFeatures(spec, normalize=False, name="frame_features")(**inputs)
@@ -49,7 +51,7 @@ def dbof(
     """Baseline: deep bag of frames (Abu-El-Haija et al., 2016).
 
     Each frame is expanded to many clusters, and the largest response of each
-    over the frames is kept.
+    over the frames is kept.  61.4 M parameters; 198 MFLOP at 5 frames.
     """
 
     def normalize(x, name, **kwargs):
@@ -80,6 +82,8 @@ def recurrent(
 
     Args:
         cell: `"gru"` or `"lstm"`.
+
+    GRU 56.5 M parameters and 217 MFLOP at 5 frames; LSTM 60.8 M and 260.
     """
     if cell not in ("gru", "lstm"):
         raise ValueError(

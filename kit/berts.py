@@ -40,8 +40,8 @@ def bert(
         pooling: A mode of `FramePooling`.  `"concat"` needs `num_frames`.
         num_frames: A fixed number of frames; `None` for any.
 
-    73.8 M parameters and 348 MFLOP at 5 frames; with the 5 tokens
-    concatenated 269.5 M and 739 MFLOP (three layers: 281.9 M, 864 MFLOP).
+    73.8 M parameters and 346 MFLOP at 5 frames; with the 5 tokens
+    concatenated 269.5 M and 737 MFLOP (three layers: 281.9 M, 861 MFLOP).
     """
     inputs = frame_inputs(spec, num_frames)
     x = FrameFeatures(spec, name="frame_features")(**inputs)
@@ -87,7 +87,7 @@ def bert_cross(
         pooling: A mode of `FramePooling`.  `"concat"` needs `num_frames`.
         num_frames: A fixed number of frames; `None` for any.
 
-    72.7 M parameters; 338 MFLOP at 5 frames.
+    72.7 M parameters; 335 MFLOP at 5 frames.
     """
     if not (spec.rgb and spec.audio):
         raise ValueError(
