@@ -43,11 +43,11 @@ def read_videos(argv):
 
 
 def read_packed(argv):
-    """Packed snippets, shuffled; here 40 a video, to have enough of them."""
+    """Packed snippets, shuffled; ten a video."""
 
     def ours(shards):
         folder = os.path.join(os.path.dirname(shards[0]), "pack")
-        pack.pack_snippets(shards, folder, snippets=40, progress=False)
+        pack.pack_snippets(shards, folder, snippets=10, progress=False)
         return pack.Snippets(folder).batches(
             num_classes=NUM_CLASSES, shuffle=True
         )
@@ -57,8 +57,8 @@ def read_packed(argv):
 
 def _compare(title, argv, ours):
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--videos", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--videos", type=int, default=1600)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         shards = _write_shards(folder, options.videos)
