@@ -13,8 +13,6 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from kit.ranking import sort_key
-
 HEADER = b"Class,Segments"
 _LONGEST = 2**27  # of a line: ids of a thousand bytes
 _PAIR = re.compile(rb"[^\s:,\"]+:[0-9]{1,6}")
@@ -243,11 +241,6 @@ class Segments:
             ids = as_text(np.asarray(self._videos)).astype(object)
             self._videos = pd.Index(ids, dtype=object)
         return as_text(keys).astype(object)
-
-
-def as_keys(video_ids) -> np.ndarray:
-    """Keys as `parse_segments` gives them, from a bytes array."""
-    return sort_key(video_ids)
 
 
 def as_text(keys) -> np.ndarray:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.ranking import Ranking, as_ids
+from kit.ranking import Ranking, as_ids, sort_key
 from kit.segments import (
     HEADER,
     Segments,
-    as_keys,
     as_text,
     format_segments,
     header_problem,
@@ -219,7 +218,7 @@ class _Check:
         self.stamp = np.empty(0, np.int32)
         if segments is not None:
             ids, starts = as_ids(segments[0]), np.asarray(segments[1], np.int32)
-            videos, slots = self.table.numbers(as_keys(ids), starts)
+            videos, slots = self.table.numbers(sort_key(ids), starts)
             self.known = int(videos.max()) + 1, int(slots.max()) + 1
             self.row_of = np.full(self.known, -1, np.int32)
             self.row_of[videos, slots] = np.arange(len(starts))
