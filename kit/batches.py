@@ -175,7 +175,9 @@ def as_dataset(batches: Callable, length, dim, columns, rows, extra=()):
     ).prefetch(2)
 
 
-def dataset(source, cut, order, length, columns, fill=0, extra=""):
+def dataset(
+    source, cut, order, length, columns, fill=0, extra="", empty_ok=False
+):
     """The `tf.data.Dataset` of the examples that `cut` makes of videos."""
     spec = source.spec
 
@@ -187,6 +189,8 @@ def dataset(source, cut, order, length, columns, fill=0, extra=""):
                 size = BUFFER_BYTES // (length * spec.dim)
                 found = _mixed(found, min(size + 1, BUFFER_EXAMPLES), rng)
             first = next(found, None)
+            if first is None and empty_ok:
+                return
             if first is None:
                 raise ValueError(
                     "The shards hold nothing to read: give frame-level shards "

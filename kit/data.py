@@ -78,6 +78,7 @@ def videos(
     drop_remainder: bool | None = None,
     with_ids: bool = False,
     on_error="stop",
+    empty_ok: bool = False,
 ):
     """Videos with their labels.  The module says what the options mean.
 
@@ -89,6 +90,7 @@ def videos(
         sampling: `"all"` frames, padded to `spec.max_frames`;
             `num_frames` random `"frames"`, none twice, in time order; or a
             random `"run"` of `num_frames` in a row.
+        empty_ok: Whether these shards may hold no video of the part.
 
     Returns:
         A `tf.data.Dataset` of `({"frames": uint8 (B, T, D), "mask": bool
@@ -128,7 +130,7 @@ def videos(
         shards, spec, holdout, part, on_error, num_classes=num_classes
     )
     extra = "ids" if with_ids else ""
-    return dataset(found, cut, order, length, columns, 0, extra)
+    return dataset(found, cut, order, length, columns, 0, extra, empty_ok)
 
 
 def pick(count: int, wanted: int, sampling: str, rng) -> np.ndarray:

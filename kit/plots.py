@@ -273,7 +273,7 @@ def gains(table, before: str, after: str, label: str) -> plt.Figure:
     axes.invert_yaxis()
     axes.margins(y=0.25)
     axes.set_xlabel(label)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     return figure
 
 

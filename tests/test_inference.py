@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import data, inference, presets
+from kit import data, ensemble, inference, presets
+from kit.inference import rank
+from kit.ranking import Ranking
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
@@ -167,3 +171,248 @@ def test_a_video_is_found_and_a_missing_one_named(sample):
     np.testing.assert_array_equal(found, inputs["frames"][0][inputs["mask"][0]])
     with pytest.raises(ValueError, match="video_id='none'"):
         inference.find_video(shards, "none")
+
+
+@pytest.fixture(scope="module")
+def few(sample):
+    """Shards of some 12 videos each, as real test shards are."""
+    return data.list_shards(sample, "test")
+
+
+def same(one, two):
+    for field in ("class_ids", "video_ids", "starts", "offsets", "order"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+    np.testing.assert_array_equal(one.scores, two.scores)
+
+
+def scores_of(model, shards, **options):
+    """Score by class, video and start, as rank_segments lists it."""
+    found = {}
+    for name, ranking in rank.rank_segments(model, shards, **options).items():
+        for class_id in ranking.class_ids:
+            span = ranking.span(class_id)
+            listed = ranking.order[span]
+            found[name, int(class_id)] = {
+                (video, start): score
+                for video, start, score in zip(
+                    ranking.video_ids[listed].tolist(),
+                    ranking.starts[listed].tolist(),
+                    ranking.scores[span].tolist(),
+                    strict=True,
+                )
+            }
+    return found
+
+
+def shifted(model, shards, shift):
+    """Scores of one shift alone, told apart from those of no shift."""
+    return {
+        key: values
+        for (name, key), values in scores_of(
+            model, shards, shifts=(shift, shift)
+        ).items()
+        if name == "tta"
+    }
+
+
+def test_the_means_over_shifts_are_what_they_say(model, few):
+    one, two = shifted(model, few, 0), shifted(model, few, 1)
+    for averaging, mean in (
+        ("mean", lambda a, b: (a + b) / 2),
+        ("geometric", lambda a, b: (a * b) ** 0.5),
+    ):
+        both = scores_of(model, few, shifts=(0, 1), averaging=averaging)
+        for class_id in (2, 5, 11):
+            for key, score in both["tta", class_id].items():
+                expected = mean(one[class_id][key], two[class_id][key])
+                assert score == pytest.approx(expected, rel=1e-4)
+
+
+def test_averaging_by_rank_is_rank_fusion_of_the_shifts(model, few):
+    ranked = inference.rank_segments(
+        model, few, shifts=(-1, 0), averaging="rank"
+    )
+    alone = [
+        inference.rank_segments(model, few, shifts=(shift, shift))["tta"]
+        for shift in (-1, 0)
+    ]
+    same(ranked["tta"], ensemble.fuse(alone, [1, 1]))
+    same(ranked["plain"], alone[1])
+
+
+def test_the_edges_of_a_video_are_left_out(model, few):
+    everything = scores_of(model, few)["tta", 2]
+    ends = {}
+    for video, start in everything:
+        ends[video] = max(ends.get(video, 0), start)
+    expected = {
+        key for key in everything if 10 <= key[1] <= ends[key[0]] - 5 * 3
+    }
+    kept = scores_of(model, few, leave_out=(2, 3))["tta", 2]
+    assert set(kept) == expected and len(expected) < len(everything)
+    for key, score in kept.items():
+        assert score == everything[key]
+
+
+def test_the_video_level_multiplies(model, few):
+    everything = scores_of(model, few)["tta", 5]
+    total = {}
+    for (video, _), score in everything.items():
+        total.setdefault(video, []).append(score)
+    weighed = scores_of(
+        model, few, video_level=inference.mean_over_snippets(model)
+    )["tta", 5]
+    assert set(weighed) == set(everything)
+    for (video, start), score in weighed.items():
+        expected = everything[video, start] * np.mean(total[video])
+        assert score == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_model_sees_the_whole_video_at_once(model):
+    frames = np.random.default_rng(1).integers(0, 256, (2, 40, 1152), np.uint8)
+    mask = np.arange(40) < np.array([[40], [23]])
+    both = inference.over_whole_video(model)(frames, mask)
+    alone = model.predict_on_batch(
+        {"frames": frames[1:, :23], "mask": mask[1:, :23]}
+    )
+    np.testing.assert_allclose(both[1], alone[0], rtol=1e-4)
+
+
+def test_only_the_videos_best_classes_are_candidates(model, few):
+    def video_level(frames, mask):
+        # The length decides, so that videos differ.
+        odd = mask.sum(axis=1) % 2 == 1
+        return np.where(odd[:, None], [0.9, 0.5, 0.5], [0.1, 0.2, 0.7])
+
+    lengths = {}
+    for inputs, _, ids in data.videos(
+        few, num_classes=None, with_ids=True
+    ).as_numpy_iterator():
+        lengths |= zip(ids, inputs["mask"].sum(axis=1), strict=True)
+    found = scores_of(model, few, video_level=video_level, top_classes=2)
+    # Odd lengths: the first and, of the equal two, the one that comes first.
+    listed = {c: {video for video, _ in found["tta", c]} for c in (2, 5, 11)}
+    odd = {video for video, length in lengths.items() if length % 2}
+    assert listed[2] == odd
+    assert listed[5] == set(lengths)
+    assert listed[11] == set(lengths) - odd
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_to_the_same_ranking(
+    model, few, tmp_path, monkeypatch
+):
+    shards = split_shards(few, tmp_path)
+    monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
+    monkeypatch.setattr(rank, "SAVE_SECONDS", 0)
+    options = dict(shifts=(-1, 1), k=40)
+    whole = inference.rank_segments(model, shards, **options)
+    seen = []
+
+    def progress(done, total, segments):
+        seen.append(done)
+        if len(seen) in (2, 3):
+            raise Killed
+
+    options |= dict(folder=tmp_path / "state", progress=progress)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            inference.rank_segments(model, shards, **options)
+    again = inference.rank_segments(model, shards, **options)
+    assert seen == [1, 2, 3, 4, 5]
+    for name in whole:
+        same(again[name], whole[name])
+    assert not list((tmp_path / "state").iterdir())
+
+
+def split_shards(shards, folder):
+    """The records of some shards in five small ones."""
+    import tensorflow as tf
+
+    records = list(tf.data.TFRecordDataset(shards).as_numpy_iterator())
+    paths = []
+    for number in range(5):
+        paths.append(str(folder / f"test{number}.tfrecord"))
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for record in records[number::5]:
+                writer.write(record)
+    return paths
+
+
+def test_the_state_of_another_run_is_refused(model, few, tmp_path, monkeypatch):
+    shards = split_shards(few, tmp_path)
+    monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
+    monkeypatch.setattr(rank, "SAVE_SECONDS", 0)
+
+    def stop(*_):
+        raise Killed
+
+    with pytest.raises(Killed):
+        inference.rank_segments(
+            model, shards, folder=tmp_path / "state", progress=stop
+        )
+    other = presets.build(
+        "GatedNetVLAD", class_ids=[2, 5, 11], scale="tiny", seed=7
+    )
+    for changed in (dict(model=other), dict(shards=shards[1:]), dict(k=9)):
+        call = dict(model=model, shards=shards) | changed
+        with pytest.raises(ValueError, match="another folder|another"):
+            inference.rank_segments(**call, folder=tmp_path / "state")
+
+
+def test_parts_merge_into_the_ranking_of_a_single_run(model, few, tmp_path):
+    shards = split_shards(few, tmp_path)
+    options = dict(shifts=(0, 1), k=30)
+    whole = inference.rank_segments(model, shards, **options)
+    parts = [
+        inference.rank_segments(model, shards[i::2], **options)
+        for i in range(2)
+    ]
+    for name in whole:
+        merged = Ranking.merge((part[name] for part in parts), k=30)
+        same(merged, whole[name])
+
+
+def test_a_video_in_two_shards_is_an_error(model, few, tmp_path, monkeypatch):
+    shards = split_shards(few, tmp_path)
+    twice = tmp_path / "test9.tfrecord"
+    twice.write_bytes(Path(shards[0]).read_bytes())
+    monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
+    with pytest.raises(ValueError, match="twice"):
+        inference.rank_segments(model, [*shards, str(twice)])
+
+
+def test_progress_tells_shards_and_time_left(capsys):
+    progress = inference.print_progress(seconds=0)
+    progress(32, 64, 1_000)
+    progress(64, 64, 2_000)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("shard 32/64: 1,000 segments")
+    assert lines[1].endswith("0.0 min left")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(shifts=(1, 0)), "first=1, last=0"),
+        (dict(averaging="median"), "averaging='median'"),
+        (dict(leave_out=(-1, 2)), "leave_out"),
+        (dict(top_classes=3), "top_classes=3"),
+        (dict(k=0), "k=0"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_read(
+    model, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        inference.rank_segments(model, ["missing.tfrecord"], **options)
+
+
+def test_a_video_shorter_than_a_segment_is_one_segment(model):
+    frames = np.random.default_rng(2).integers(0, 256, (3, 1152), np.uint8)
+    table = inference.localize(model, frames, (-1, 1))
+    assert table["start"].unique().tolist() == [0]
+    assert table["end"].unique().tolist() == [3]

@@ -1,16 +1,12 @@
-"""From a model and shards to rankings: windows, shifts, best K per class."""
+"""Windows of a video, shifted, and what a model says of each."""
 
 from collections.abc import Iterator
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
-from kit import data, models
-from kit.spec import FrameSpec
-from kit.splits import Holdout
-from kit.topk import TopK
+from kit import models
 
 # Windows a call of the model: large enough to fill a GPU, small enough for a
 # MixNeXtVLAD in 16 GB.
@@ -126,126 +122,3 @@ def segment_probabilities(
             starts[chosen[:size]],
             probabilities[:, :size],
         )
-
-
-def rank_segments(
-    model: keras.Model,
-    shards,
-    *,
-    shifts: tuple[int, int] = (0, 0),
-    holdout: Holdout | None = None,
-    part: str = "all",
-    k: int = 100_000,
-    batch_size: int = 32,
-    on_error: str = "stop",
-) -> dict:
-    """Ranks every segment of every video for each class of the model.
-
-    Args:
-        model: Its classes are the ones ranked; see `models.restrict_classes`.
-        shards: From `data.list_shards`.
-        shifts: First and last shift of the test-time augmentation; the
-            probabilities of all shifts between them are averaged.
-        holdout: The hold-out that `part` speaks of.
-        part: Which videos, see `kit.splits`.
-        k: Longest list of a class.
-        batch_size: Videos read at a time.
-        on_error: `"stop"` or `"skip"`, see `kit.data`.
-
-    Returns:
-        `"tta"` and `"plain"`, the `Ranking` with and without shifts, both from
-        the same pass.
-
-    Raises:
-        ValueError: For a bad shift range and for bad records.
-    """
-    spec = models.frame_spec(model)
-    class_ids = models.class_ids(model)
-    used = shift_range(*shifts, spec.segment_frames)
-    computed = used if 0 in used else (*used, 0)
-    best = {"tta": TopK(class_ids, k), "plain": TopK(class_ids, k)}
-    videos = data.videos(
-        shards,
-        num_classes=None,
-        spec=spec,
-        batch_size=batch_size,
-        holdout=holdout or Holdout(),
-        part=part,
-        with_ids=True,
-        on_error=on_error,
-    )
-    for inputs, _, video_ids in videos.as_numpy_iterator():
-        blocks = segment_probabilities(
-            model, inputs["frames"], inputs["mask"], computed
-        )
-        for rows, starts, probabilities in blocks:
-            averaged = probabilities[: len(used)].mean(axis=0)
-            unshifted = probabilities[computed.index(0)]
-            best["tta"].add(averaged, video_ids[rows], starts)
-            best["plain"].add(unshifted, video_ids[rows], starts)
-    return {name: collector.ranking() for name, collector in best.items()}
-
-
-def localize(
-    model: keras.Model,
-    frames: np.ndarray,
-    shifts: tuple[int, int] = (0, 0),
-    names: dict[int, str] | None = None,
-) -> pd.DataFrame:
-    """When does each concept appear in one video?
-
-    Args:
-        model: From `kit.presets` or a `.keras` file.
-        frames: One video, uint8 `(num_frames, dim)`.
-        shifts: First and last shift, averaged.
-        names: Class id to name.
-
-    Returns:
-        A row per segment and class: `start` and `end` in frames (seconds, at
-        one frame a second), `class_id`, `name` and `score`.
-
-    Raises:
-        ValueError: Where the frames are no bytes or not of the model's size.
-    """
-    spec = models.frame_spec(model)
-    used = shift_range(*shifts, spec.segment_frames)
-    frames = np.asarray(frames)
-    mask = np.ones((1, len(frames)), bool)
-    blocks = list(segment_probabilities(model, frames[None], mask, used))
-    starts = np.concatenate([starts for _, starts, _ in blocks])
-    scores = np.concatenate([p.mean(axis=0) for _, _, p in blocks])
-    class_ids = models.class_ids(model)
-    table = pd.DataFrame(
-        {
-            "start": np.repeat(starts, len(class_ids)),
-            "class_id": np.tile(class_ids, len(starts)),
-            "score": scores.ravel(),
-        }
-    )
-    ends = np.minimum(table["start"] + spec.segment_frames, len(frames))
-    table.insert(1, "end", ends)
-    known = names or {}
-    table.insert(3, "name", [known.get(i, str(i)) for i in table["class_id"]])
-    return table
-
-
-def find_video(shards, video_id: str, spec: FrameSpec | None = None):
-    """The frames of one video, uint8 `(num_frames, dim)`.
-
-    Raises:
-        ValueError: Where no shard has it.
-    """
-    videos = data.videos(
-        shards,
-        num_classes=None,
-        spec=spec or FrameSpec(),
-        batch_size=16,
-        with_ids=True,
-    )
-    for inputs, _, ids in videos.as_numpy_iterator():
-        for row in np.flatnonzero(ids == video_id.encode()):
-            return inputs["frames"][row][inputs["mask"][row]]
-    raise ValueError(
-        "The video must be in the shards: check its id and split. "
-        f"Received: video_id={video_id!r}, {len(shards)} shards"
-    )

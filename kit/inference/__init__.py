@@ -1,0 +1,26 @@
+"""From a model and shards to rankings: windows, shifts, best K per class."""
+
+from kit.inference.localize import find_video, localize
+from kit.inference.rank import (
+    mean_over_snippets,
+    over_whole_video,
+    print_progress,
+    rank_segments,
+)
+from kit.inference.windows import (
+    segment_probabilities,
+    shift_range,
+    window_frames,
+)
+
+__all__ = [
+    "find_video",
+    "localize",
+    "mean_over_snippets",
+    "over_whole_video",
+    "print_progress",
+    "rank_segments",
+    "segment_probabilities",
+    "shift_range",
+    "window_frames",
+]
