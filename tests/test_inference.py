@@ -376,6 +376,29 @@ def test_parts_merge_into_the_ranking_of_a_single_run(model, few, tmp_path):
         same(merged, whole[name])
 
 
+def test_parts_made_apart_are_put_together(model, few, tmp_path, capsys):
+    shards = split_shards(few, tmp_path)
+    options = dict(shifts=(0, 1), k=30)
+    whole = inference.rank_segments(model, shards, **options)
+    for part in ("2/3", "1/3"):
+        with pytest.raises(SystemExit) as stop:
+            inference.rank_part(model, shards, part, tmp_path, **options)
+        assert stop.value.code == 0
+    assert "3-of-3-tta.npz" in capsys.readouterr().out
+    merged = inference.rank_part(model, shards, "3/3", tmp_path, **options)
+    for name in whole:
+        same(merged[name], whole[name])
+    # A part that is there is not made again: no shard is read.
+    again = inference.rank_part(model, [], "1/3", tmp_path, **options)
+    same(again["tta"], whole["tta"])
+
+
+@pytest.mark.parametrize("part", ["", "0/3", "4/3", "1-3", "1/0", "a/b"])
+def test_a_part_must_be_one_of_so_many(model, part, tmp_path):
+    with pytest.raises(ValueError, match="such as '2/4'"):
+        inference.rank_part(model, ["x"], part, tmp_path)
+
+
 def test_a_video_in_two_shards_is_an_error(model, few, tmp_path, monkeypatch):
     shards = split_shards(few, tmp_path)
     twice = tmp_path / "test9.tfrecord"

@@ -1,6 +1,7 @@
 """From a model and shards to rankings: windows, shifts, best K per class."""
 
 from kit.inference.localize import find_video, localize
+from kit.inference.parts import rank_part
 from kit.inference.rank import (
     mean_over_snippets,
     over_whole_video,
@@ -19,6 +20,7 @@ __all__ = [
     "mean_over_snippets",
     "over_whole_video",
     "print_progress",
+    "rank_part",
     "rank_segments",
     "segment_probabilities",
     "shift_range",

@@ -291,7 +291,7 @@ class _State:
         self.best, self.done, self.saved = best, 0, time.monotonic()
         self.run = {
             "format": FORMAT,
-            "model": _digest(model) if folder else None,
+            "model": model_digest(model) if folder else None,
             "shards": [*map(str, shards)],
             "lists": list(best),
             "shifts": list(scoring.shifts),
@@ -350,7 +350,7 @@ class _State:
         return self.folder / f"{name}-{done}.npz"
 
 
-def _digest(model):
+def model_digest(model: keras.Model) -> str:
     """Tells one set of weights from another."""
     digest = hashlib.blake2b(digest_size=16)
     for weights in model.get_weights():
