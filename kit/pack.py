@@ -28,6 +28,17 @@ asked for, and have each deleted once it is packed:
 
     pack.pack_snippets(fetched(), "snippets", on_packed=os.remove)
 
+Both writers take the same options:
+
+    spec: What a frame and a segment look like.
+    holdout, part: Which videos to pack; the readers ask again.
+    seed: Of the runs and of the mixing.
+    num_blocks: Files to spread the rows over; by default one a shard, at most
+        256.
+    on_error: See `kit.data`.
+    on_packed: Called with the path of each shard that is safely packed.
+    progress: Whether to show a progress bar.
+
 A pack that was cut off, even by a kill, goes on after the last whole shard
 when it is started again, and ends up the same byte for byte.
 """
@@ -67,20 +78,7 @@ __all__ = [
 MOST_BLOCKS = 256
 
 
-def pack_snippets(
-    shards,
-    folder,
-    *,
-    snippets: int = 4,
-    spec: FrameSpec = YOUTUBE_8M,
-    holdout: Holdout = HOLDOUT,
-    part: str = "all",
-    seed: int = 0,
-    num_blocks: int | None = None,
-    on_error="stop",
-    on_packed: Callable | None = None,
-    progress: bool = True,
-) -> dict:
+def pack_snippets(shards, folder, *, snippets: int = 4, **options) -> dict:
     """Packs random runs of `spec.segment_frames` frames of each video.
 
     Each snippet goes to a random one of the blocks, so that a block mixes all
@@ -90,13 +88,7 @@ def pack_snippets(
         shards: Paths, or an iterator of paths; those packed are skipped.
         folder: Where the pack is, or goes on.
         snippets: Runs a video.
-        holdout, part: Which videos to pack; the readers ask again.
-        seed: Of the runs and of the mixing.
-        num_blocks: Files to spread the rows over; by default one a shard, at
-            most 256.
-        on_error: See `kit.data`.
-        on_packed: Called with the path of each shard that is safely packed.
-        progress: Whether to show a progress bar.
+        options: See the module.
 
     Returns:
         The header.
@@ -106,57 +98,32 @@ def pack_snippets(
             another pack.
     """
     check_whole("snippets", snippets, 1)
-    length = spec.segment_frames
 
-    def cut(video, rng):
+    def cut(video, spec, rng):
+        yes = np.ones(len(video.labels), np.int8)
         for _ in range(snippets):
-            index = pick(video.num_frames, length, "run", rng)
+            at = pick(video.num_frames, spec.segment_frames, "run", rng)
+            rgb, audio, start = video.rgb[at], video.audio[at], int(at[0])
             yield Example(
-                video.rgb[index],
-                video.audio[index],
-                0,
-                video.labels,
-                np.ones(len(video.labels), np.int8),
-                video.video_id,
-                int(index[0]),
+                rgb, audio, 0, video.labels, yes, video.video_id, start
             )
 
-    found = Source((), spec, holdout, part, Report.of(on_error))
-    made = {"kind": "snippets", "length": length, "snippets": snippets}
-    return _pack(
-        shards, found, folder, cut, made, seed, num_blocks, on_packed, progress
-    )
+    made = {"kind": "snippets", "snippets": snippets, "context": 0}
+    return _pack(shards, folder, cut, made, **options)
 
 
-def pack_segments(
-    shards,
-    folder,
-    *,
-    context: int = 0,
-    spec: FrameSpec = YOUTUBE_8M,
-    holdout: Holdout = HOLDOUT,
-    part: str = "all",
-    seed: int = 0,
-    num_blocks: int | None = None,
-    on_error="stop",
-    on_packed: Callable | None = None,
-    progress: bool = True,
-) -> dict:
+def pack_segments(shards, folder, *, context: int = 0, **options) -> dict:
     """Packs the rated segments, with `context` frames each side.
 
-    The other arguments are those of `pack_snippets`.
+    The rest is as for `pack_snippets`.
     """
     check_whole("context", context, 0)
 
-    def cut(video, rng):
-        yield from rated_windows(video, spec, context)
+    def cut(video, spec, rng):
+        return rated_windows(video, spec, context)
 
-    found = Source((), spec, holdout, part, Report.of(on_error))
-    length = spec.segment_frames + 2 * context
-    made = {"kind": "segments", "length": length, "context": context}
-    return _pack(
-        shards, found, folder, cut, made, seed, num_blocks, on_packed, progress
-    )
+    made = {"kind": "segments", "context": context}
+    return _pack(shards, folder, cut, made, **options)
 
 
 def packed_shards(folder) -> set[str]:
@@ -166,35 +133,48 @@ def packed_shards(folder) -> set[str]:
     return set(read_header(folder)["shards"])
 
 
-def _pack(shards, found, folder, cut, made, seed, blocks, on_packed, progress):
+def _pack(
+    shards,
+    folder,
+    cut: Callable,
+    made: dict,
+    *,
+    spec: FrameSpec = YOUTUBE_8M,
+    holdout: Holdout = HOLDOUT,
+    part: str = "all",
+    seed: int = 0,
+    num_blocks: int | None = None,
+    on_error="stop",
+    on_packed: Callable | None = None,
+    progress: bool = True,
+) -> dict:
     """One pass: each shard is written, then entered in the header."""
     import keras
 
     shards = [shards] if isinstance(shards, str) else shards
     total = len(shards) if hasattr(shards, "__len__") else None
-    if blocks is None:
-        blocks = min(total or MOST_BLOCKS, MOST_BLOCKS)
-    check_whole("num_blocks", blocks, 1)
+    if num_blocks is None:
+        num_blocks = min(total or MOST_BLOCKS, MOST_BLOCKS)
+    check_whole("num_blocks", num_blocks, 1)
     check_whole("seed", seed, 0)
-    writer = _Writer(
-        folder,
-        {
-            **made,
-            "spec": dataclasses.asdict(found.spec),
-            "part": found.part,
-            "holdout": dataclasses.asdict(found.holdout),
-            "seed": seed,
-            "blocks": blocks,
-        },
-    )
+    found = Source((), spec, holdout, part, Report.of(on_error))
+    made = {
+        **made,
+        "length": spec.segment_frames + 2 * made["context"],
+        "spec": dataclasses.asdict(spec),
+        "part": part,
+        "holdout": dataclasses.asdict(holdout),
+        "seed": seed,
+        "blocks": num_blocks,
+    }
+    writer = _Writer(folder, made)
     bar = keras.utils.Progbar(total, unit_name="shard", verbose=int(progress))
-    found.report.start()
     seen = SeenIds(writer.ids())
     for path in map(str, shards):
         if path not in writer.header["shards"]:
             rng = np.random.default_rng([seed, len(writer.header["shards"])])
             for video in found.read(path, seen):
-                writer.add(cut(video, rng), video.video_id, rng)
+                writer.add(cut(video, spec, rng), video.video_id, rng)
             writer.shard_done(path, found.report, rng)
             if on_packed is not None:
                 on_packed(path)

@@ -14,7 +14,7 @@ from kit.batches import (
     class_columns,
 )
 from kit.spec import FrameSpec
-from kit.splits import Holdout, check_part
+from kit.splits import Holdout
 
 VERSION = 1
 HEADER = "pack.json"
@@ -112,9 +112,21 @@ class _Pack:
     def __len__(self):
         return sum(self.header["rows"])
 
-    def _dataset(self, columns, width, fill, order, holdout, part, extra):
+    def _dataset(
+        self,
+        columns,
+        fill,
+        *,
+        batch_size: int = 128,
+        holdout: Holdout = HOLDOUT,
+        part: str = "all",
+        with_ids: bool = False,
+        **order,
+    ):
         """Batches of the rows of `part`; `columns`: class id -> column."""
-        check_part(part)
+        order = Order(batch_size, **order)
+        width = int(columns.max()) + 1
+        extra = ("ids" if fill == 0 else "starts") if with_ids else ""
         classes = self.ratings["class"]
         inside = (classes >= 0) & (classes < len(columns))
         inside[inside] = columns[classes[inside]] >= 0
@@ -260,30 +272,10 @@ class Snippets(_Pack):
 
     kind = "snippets"
 
-    def batches(
-        self,
-        *,
-        num_classes: int,
-        batch_size: int = 128,
-        holdout: Holdout = HOLDOUT,
-        part: str = "all",
-        shuffle: bool = False,
-        seed: int = 0,
-        first_epoch: int = 0,
-        repeat: bool = False,
-        drop_remainder: bool | None = None,
-        with_ids: bool = False,
-    ):
+    def batches(self, *, num_classes: int, **options):
         """The batches of `data.videos`, with the options of `kit.data`."""
         check_whole("num_classes", num_classes, 1)
-        order = Order(
-            batch_size, shuffle, seed, first_epoch, repeat, drop_remainder
-        )
-        columns = np.arange(num_classes)
-        extra = "ids" if with_ids else ""
-        return self._dataset(
-            columns, num_classes, 0, order, holdout, part, extra
-        )
+        return self._dataset(np.arange(num_classes), 0, **options)
 
 
 class Segments(_Pack):
@@ -298,26 +290,6 @@ class Segments(_Pack):
 
     kind = "segments"
 
-    def batches(
-        self,
-        *,
-        class_ids,
-        batch_size: int = 128,
-        holdout: Holdout = HOLDOUT,
-        part: str = "all",
-        shuffle: bool = False,
-        seed: int = 0,
-        first_epoch: int = 0,
-        repeat: bool = False,
-        drop_remainder: bool | None = None,
-        with_ids: bool = False,
-    ):
+    def batches(self, *, class_ids, **options):
         """The batches of `data.rated_segments`, with the same options."""
-        columns = class_columns(class_ids)
-        order = Order(
-            batch_size, shuffle, seed, first_epoch, repeat, drop_remainder
-        )
-        extra = "starts" if with_ids else ""
-        return self._dataset(
-            columns, len(class_ids), -1, order, holdout, part, extra
-        )
+        return self._dataset(class_columns(class_ids), -1, **options)
