@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kit import data, metrics, oracle, presets, synthetic
-from kit.ranking import Ranking
-from kit.topk import TopK
+from kit.ranking import Ranking, TopK
 
 ORACLE = "Oracle"
 SPLITS = ("holdout", "test")
@@ -161,7 +160,7 @@ def final_table(folder, fused, answers, search) -> pd.DataFrame:
         folder: The workspace.
         fused: Split to the ensemble's ranking.
         answers: From `load_answers`.
-        search: A `kit.weights.WeightSearch`.  On the hold-out the ensemble's
+        search: A `kit.ensemble.WeightSearch`.  On the hold-out the ensemble's
             score is the cross-fitted one, on videos its weights did not see.
     """
     before = pd.read_csv(

@@ -34,7 +34,7 @@ from glob import glob
 # The kit is installed, or lies beside the notebooks or in attached data.
 sys.path += [".", "..", *glob("/kaggle/input/*/"), *glob("/kaggle/input/*/*/*")]
 
-from kit import ensemble, plots, results, runtime, submission, weights
+from kit import ensemble, plots, results, runtime, submission
 from kit.ranking import Ranking
 
 settings = runtime.settings(
@@ -74,7 +74,7 @@ search = ensemble.search_weights(
     max_evaluations=settings.evaluations,
     seed=settings.seed,
     checkpoint=folder / "search.json",
-    progress=weights.print_progress,
+    progress=ensemble.print_progress,
 )
 print(search.comparison.round(4).to_string(index=False))
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from kit import metrics, submission
 from kit.ensemble import fuse, fuse_files, search_weights
-from kit.local_map import LocalMap
-from kit.optimise import regions
+from kit.ensemble.local_map import LocalMap
+from kit.ensemble.optimise import regions
 from kit.ranking import Ranking
 from tests.test_ranking import listed
 

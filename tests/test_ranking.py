@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.ranking import Ranking
-from kit.topk import TopK
+from kit.ranking.topk import TopK
 
 
 def segments(count):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kit import submission
 from kit.ensemble import fuse_files
 from kit.ranking import Ranking
-from kit.segments import Segments, format_segments, parse_segments
+from kit.submission.segments import Segments, format_segments, parse_segments
 from tests.test_ranking import listed
 
 IDENTIFIER = st.text(

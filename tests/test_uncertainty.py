@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from kit import metrics
+from kit.metrics.uncertainty import bootstrap
 from kit.ranking import Ranking
-from kit.uncertainty import bootstrap
 
 
 def sample(shift, seed=0):

@@ -13,9 +13,8 @@ import numpy as np
 
 from kit import data, ensemble, models
 from kit.inference.windows import segment_probabilities, shift_range
-from kit.ranking import Ranking
+from kit.ranking import Ranking, TopK
 from kit.splits import Holdout
-from kit.topk import TopK
 
 FORMAT = 1
 AVERAGING = ("mean", "geometric", "rank")

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from kit.topk import TopK
+from kit.ranking import TopK
 from tests.benchmarks.report import ratio, table
 
 

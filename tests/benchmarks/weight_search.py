@@ -7,7 +7,7 @@ import numpy as np
 
 from kit import metrics
 from kit.ensemble import fuse, search_weights
-from kit.local_map import LocalMap
+from kit.ensemble.local_map import LocalMap
 from kit.ranking import Ranking
 from tests.benchmarks.fuse import fuse_lists
 from tests.benchmarks.map import literal_precision

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.local_map import K, LocalMap
-from kit.optimise import search
+from kit.ensemble.local_map import K, LocalMap
+from kit.ensemble.optimise import search
 from kit.ranking import as_ids
 
 FORMAT = 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kit.fusion import Fuser, Members, check_weights
+from kit.ensemble.fusion import Fuser, Members, check_weights
 from kit.metrics import rated_pairs
 from kit.ranking import as_ids
 

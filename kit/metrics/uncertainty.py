@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.metrics import K, class_precisions, rated_pairs
+from kit.metrics.precision import K, class_precisions, rated_pairs
 
 
 class Interval(NamedTuple):

@@ -108,7 +108,9 @@ class Ranking:
 
         See `TopK` for what is accepted; segments may come in any order.
         """
-        from kit.topk import TopK  # which makes rankings, hence imports this
+        from kit.ranking.topk import (
+            TopK,  # which makes rankings, hence imports this
+        )
 
         collector = TopK(class_ids, min(k, max(len(scores), 1)))
         collector.add(scores, video_ids, starts)
@@ -121,7 +123,7 @@ class Ranking:
         Equal to ranking all segments at once, where each part kept its best
         `k`.  `rankings` may be a generator: one is held at a time.
         """
-        from kit.topk import TopK
+        from kit.ranking.topk import TopK
 
         collector = None
         for ranking in rankings:

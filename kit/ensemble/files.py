@@ -1,8 +1,4 @@
-"""An ensemble: members fused, and weights found for them.
-
-`fuse` takes rankings in memory, `fuse_files` what lies on disk, and
-`search_weights` finds weights on the hold-out (section 6 of the paper).
-"""
+"""Members on disk fused into a submission, class by class."""
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.fusion import Fuser, check_weights, fuse, shared_classes
+from kit.ensemble.fusion import Fuser, check_weights, shared_classes
 from kit.ranking import Ranking, sort_key
-from kit.segments import Segments, open_bytes, parse_segments, read_lines
 from kit.submission import Writer, index_rows, read_row
-from kit.weights import search_weights
-
-__all__ = ["fuse", "fuse_files", "search_weights"]
+from kit.submission.segments import (
+    Segments,
+    open_bytes,
+    parse_segments,
+    read_lines,
+)
 
 K = 100_000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kit.ranking import Ranking, as_ids, sort_key
-from kit.segments import (
+from kit.submission.segments import (
     HEADER,
     Segments,
     as_text,

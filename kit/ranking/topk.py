@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kit.ranking import Ranking, as_ids, check_classes, sort_key
+from kit.ranking.table import Ranking, as_ids, check_classes, sort_key
 
 
 class TopK:

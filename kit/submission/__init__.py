@@ -1,0 +1,21 @@
+"""Kaggle's submission file: written, read, checked."""
+
+from kit.submission.files import (
+    Writer,
+    index_rows,
+    read_csv,
+    read_row,
+    read_rows,
+    validate,
+    write_csv,
+)
+
+__all__ = [
+    "Writer",
+    "index_rows",
+    "read_csv",
+    "read_row",
+    "read_rows",
+    "validate",
+    "write_csv",
+]
