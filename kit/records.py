@@ -1,10 +1,10 @@
 """One record of a shard: what it holds, and what can be wrong with it."""
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from kit import wire
 from kit.spec import FrameSpec
 
 RATING_FIELDS = (
@@ -58,10 +58,8 @@ class BadRecord(ValueError):
 def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     """Reads and checks one serialized `tf.train.SequenceExample`.
 
-    No frame is copied or decoded: a record as every known writer lays it out
-    keeps its frames at a fixed distance, so that `rgb` and `audio` are
-    strided views of its bytes, and the caller copies the frames it wants.  A
-    record laid out otherwise takes the slow way through protobuf.
+    No frame is copied or decoded: `rgb` and `audio` are views of the record,
+    see `kit.wire`, and the caller copies the frames it wants.
 
     Args:
         record: The bytes of one record.
@@ -73,12 +71,19 @@ def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     Raises:
         BadRecord: Where the record breaks a rule.
     """
-    context, blocks = _split(record)
-    video_id = _video_id(context)
+    from google.protobuf.message import DecodeError
+
     parts = {}
-    for name, width in (("rgb", spec.rgb), ("audio", spec.audio)):
-        if width:
-            parts[name] = _frames(name, blocks, width, context)
+    try:
+        context, blocks = wire.contents(record)
+        for name, width in (("rgb", spec.rgb), ("audio", spec.audio)):
+            if width:
+                parts[name] = _frames(name, blocks, width, context)
+    except DecodeError:
+        raise BadRecord(
+            "record", "A record must be a serialized tf.train.SequenceExample."
+        ) from None
+    video_id = _video_id(context)
     counts = {name: len(frames) for name, frames in parts.items()}
     count = next(iter(counts.values()))
     if len(set(counts.values())) > 1:
@@ -100,84 +105,6 @@ def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     )
 
 
-def _split(record):
-    """The context (a protobuf message) and the frame blocks of a record.
-
-    A block is either `(buffer, start, end)`, the serialized frames, or the
-    list of the frames themselves where the layout is uncommon.
-    """
-    import tensorflow as tf
-
-    try:
-        top = _fields(record, 0, len(record))
-        blocks = {}
-        for entry in _repeated(record, *top[2]):
-            pair = _fields(record, *entry)
-            name = record[slice(*pair[1])].decode()
-            if name in blocks:
-                raise KeyError(name)
-            blocks[name] = (record, *pair[2])
-        context = record[slice(*top[1])]
-    except (IndexError, KeyError, UnicodeDecodeError):
-        example = _message(tf.train.SequenceExample, record)
-        lists = example.feature_lists.feature_list
-        return example.context.feature, {
-            name: _values_of_frames(lists[name]) for name in lists
-        }
-    return _message(tf.train.Features, context).feature, blocks
-
-
-def _message(kind, content):
-    from google.protobuf.message import DecodeError
-
-    try:
-        return kind.FromString(content)
-    except DecodeError:
-        raise BadRecord(
-            "record", "A record must be a serialized tf.train.SequenceExample."
-        ) from None
-
-
-def _values_of_frames(feature_list) -> list[tuple[bytes, ...]]:
-    return [tuple(frame.bytes_list.value) for frame in feature_list.feature]
-
-
-def _repeated(buffer, at, end):
-    """Ranges of the field 1 of a message that holds nothing else."""
-    while at < end:
-        number, start, at = _field(buffer, at, end)
-        if number != 1:
-            raise IndexError(number)
-        yield start, at
-
-
-def _fields(buffer, at, end):
-    """Field number -> range, of a message with each field once."""
-    found = {}
-    while at < end:
-        number, start, at = _field(buffer, at, end)
-        if number in found:
-            raise IndexError(number)
-        found[number] = (start, at)
-    return found
-
-
-def _field(buffer, at, end):
-    """The length-delimited field at `at`: its number, start and end."""
-    number, kind = divmod(buffer[at], 8)
-    size, shift = 0, 0
-    while True:
-        at += 1
-        size |= (buffer[at] & 127) << shift
-        shift += 7
-        if buffer[at] < 128:
-            break
-    at += 1
-    if kind != 2 or number not in (1, 2) or at + size > end:
-        raise IndexError(at)
-    return number, at, at + size
-
-
 def _frames(name, blocks, width, context):
     """The frames of one feature list, uint8 `(T, width)`."""
     if name not in blocks:
@@ -189,54 +116,20 @@ def _frames(name, blocks, width, context):
                 "(video labels) or 3/frame (segment ratings), in its place.",
             )
         raise BadRecord(name, f"A record must have the feature `{name}`.")
-    block = blocks[name]
-    if isinstance(block, tuple):
-        frames = _strided(*block, width)
-        if frames is not None:
-            return frames
-        import tensorflow as tf
-
-        buffer, start, end = block
-        block = _values_of_frames(
-            _message(tf.train.FeatureList, buffer[start:end])
-        )
-    for at, values in enumerate(block):
-        sizes = [len(value) for value in values]
+    frames = wire.view(*blocks[name], width)
+    if frames is not None:
+        return frames
+    values = wire.values(*blocks[name])
+    for at, here in enumerate(values):
+        sizes = [len(value) for value in here]
         if sizes != [width]:
             raise BadRecord(
                 name,
                 f"A frame must be {width} bytes, frame {at} has {sizes}. Give "
                 "the `FrameSpec` of these files if they are meant to differ.",
             )
-    joined = b"".join(values[0] for values in block)
+    joined = b"".join(here[0] for here in values)
     return np.frombuffer(joined, np.uint8).reshape(-1, width)
-
-
-def _strided(buffer, start, end, width):
-    """A view of the frames where each has the same header, else None."""
-    header = _header(width)
-    stride = len(header) + width
-    if (end - start) % stride:
-        return None
-    block = np.frombuffer(buffer, np.uint8, end - start, start)
-    block = block.reshape(-1, stride)
-    if block[:, : len(header)].tobytes() != header * len(block):
-        return None
-    return block[:, len(header) :]
-
-
-@functools.cache
-def _header(width: int) -> bytes:
-    """What stands before each frame: `Feature.bytes_list.value`, three
-    lengths inside one another, each after the tag of field 1."""
-    header = b""
-    for _ in range(3):
-        number, size = width + len(header), bytearray()
-        while number > 127:
-            size.append(number & 127 | 128)
-            number >>= 7
-        header = b"\n" + bytes([*size, number]) + header
-    return header
 
 
 def _values(context, name, kind):

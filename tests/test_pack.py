@@ -245,14 +245,15 @@ class TestGoingOn:
         code = f"""
             import os, signal
             from kit import pack
+            from kit.pack_writer import Writer
             from tests.shards import TINY
-            calls, true = [], pack._Writer.{where}
+            calls, true = [], Writer.{where}
             def counted(self, *arguments):
                 calls.append(1)
                 if len(calls) == {count}:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return true(self, *arguments)
-            pack._Writer.{where} = counted
+            Writer.{where} = counted
             pack.pack_snippets(
                 {shards!r}, {str(folder)!r}, snippets=3, spec=TINY,
                 progress=False,

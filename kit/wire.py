@@ -1,0 +1,114 @@
+"""Where the frames are in a serialized `tf.train.SequenceExample`.
+
+Protobuf copies each frame of a record into an object of its own, 600 a video.
+But every known writer lays frames out at a fixed distance, so that they can be
+viewed in place.  A record laid out otherwise takes the way through protobuf.
+"""
+
+import functools
+
+import numpy as np
+
+
+def contents(record: bytes):
+    """The context of a record, and where each of its feature lists is.
+
+    Returns:
+        The context as a protobuf map, and a dict from the name of a list to
+        `(buffer, start, end)`, its serialized frames.
+
+    Raises:
+        google.protobuf.message.DecodeError: Where it is no such message.
+    """
+    import tensorflow as tf
+
+    try:
+        top = _fields(record, 0, len(record))
+        blocks = {}
+        for entry in _repeated(record, *top[2]):
+            pair = _fields(record, *entry)
+            name = record[slice(*pair[1])].decode()
+            if name in blocks:
+                raise KeyError(name)
+            blocks[name] = (record, *pair[2])
+        context = record[slice(*top[1])]
+    except (IndexError, KeyError, UnicodeDecodeError):
+        example = tf.train.SequenceExample.FromString(record)
+        blocks = {}
+        for name, frames in example.feature_lists.feature_list.items():
+            content = frames.SerializeToString()
+            blocks[name] = (content, 0, len(content))
+        return example.context.feature, blocks
+    return tf.train.Features.FromString(context).feature, blocks
+
+
+def view(buffer: bytes, start: int, end: int, width: int):
+    """The frames, uint8 `(T, width)`, where each is `width` bytes as usual;
+    else None."""
+    header = _header(width)
+    stride = len(header) + width
+    if (end - start) % stride:
+        return None
+    block = np.frombuffer(buffer, np.uint8, end - start, start)
+    block = block.reshape(-1, stride)
+    if block[:, : len(header)].tobytes() != header * len(block):
+        return None
+    return block[:, len(header) :]
+
+
+def values(buffer: bytes, start: int, end: int) -> list[list[bytes]]:
+    """The byte strings of each frame, of whatever size and number."""
+    import tensorflow as tf
+
+    frames = tf.train.FeatureList.FromString(buffer[start:end]).feature
+    return [list(frame.bytes_list.value) for frame in frames]
+
+
+@functools.cache
+def _header(width: int) -> bytes:
+    """What stands before each frame: `Feature.bytes_list.value`, three
+    lengths inside one another, each after the tag of field 1."""
+    header = b""
+    for _ in range(3):
+        number, size = width + len(header), bytearray()
+        while number > 127:
+            size.append(number & 127 | 128)
+            number >>= 7
+        header = b"\n" + bytes([*size, number]) + header
+    return header
+
+
+def _repeated(buffer, at, end):
+    """Ranges of the field 1 of a message that holds nothing else."""
+    while at < end:
+        number, start, at = _field(buffer, at, end)
+        if number != 1:
+            raise IndexError(number)
+        yield start, at
+
+
+def _fields(buffer, at, end):
+    """Field number -> range, of a message with each field once."""
+    found = {}
+    while at < end:
+        number, start, at = _field(buffer, at, end)
+        if number in found:
+            raise IndexError(number)
+        found[number] = (start, at)
+    return found
+
+
+def _field(buffer, at, end):
+    """The length-delimited field at `at`: its number, start and end."""
+    number, kind = divmod(buffer[at], 8)
+    size, shift = 0, 0
+    while True:
+        at += 1
+        size |= (buffer[at] & 127) << shift
+        shift += 7
+        if buffer[at] < 128:
+            break
+    at += 1
+    if kind != 2 or number not in (1, 2) or at + size > end:
+        raise IndexError(at)
+    return number, at, at + size
