@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import keras
 
-from kit import data, models, presets, synthetic
+from kit import data, inference, models, presets, synthetic
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
@@ -57,7 +57,15 @@ SETTINGS = {
     "patience": int,
     "holdout_fraction": float,
     "evaluations": int,
+    "averaging": str,
+    "leave_out_edges": bool,
+    "video_level": bool,
+    "top_classes": int,
+    "part": str,
 }
+
+# Segments at the start and the end of a video that annotators never rated.
+UNRATED_EDGES = (6, 2)
 
 
 def host() -> str:
@@ -295,11 +303,17 @@ def _flags(parameters):
         kind = SETTINGS[name]
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=str if kind is list else kind,
+            type={list: str, bool: _yes_or_no}.get(kind, kind),
             default=default,
             help=comments.get(name, name).replace("%", "%%"),
         )
     return vars(parser.parse_args())
+
+
+def _yes_or_no(text):
+    if text.lower() not in ("yes", "no", "true", "false"):
+        raise argparse.ArgumentTypeError(f"yes or no, not {text!r}")
+    return text.lower() in ("yes", "true")
 
 
 def _checked(name, value):
@@ -339,6 +353,21 @@ def stage(run) -> dict:
     """The settings of a run that `kit.training.fit` takes."""
     names = ("steps", "batch_size", "learning_rate", "evaluate_every")
     return {name: getattr(run, name) for name in names}
+
+
+def scoring(run, name: str, model) -> dict:
+    """The options of `kit.inference` that a run asks for, for one member."""
+    return {
+        "shifts": presets.member(name).shifts,
+        "averaging": run.averaging,
+        "leave_out": UNRATED_EDGES if run.leave_out_edges else (0, 0),
+        "video_level": (
+            inference.mean_over_snippets(model)
+            if run.video_level or run.top_classes
+            else None
+        ),
+        "top_classes": run.top_classes,
+    }
 
 
 def facts(name: str, run, model, scale: str) -> dict:

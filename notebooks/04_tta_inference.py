@@ -25,6 +25,11 @@ output_dir = None  # where results go; None: the working folder of the host
 seed = 0  # names the simulated sample; nothing else is drawn here
 members = None  # names in kit.presets.MEMBERS, comma-separated
 holdout_fraction = None  # share of the validate videos never trained on
+averaging = "mean"  # of the shifts: mean, geometric or rank
+leave_out_edges = False  # leave out the first 6 and last 2 segments of a video
+video_level = False  # multiply by the video's prediction, its segments' mean
+top_classes = None  # rank a video's segments only for its so many best classes
+part = "1/1"  # i/n ranks every n-th test shard; the last part merges them
 
 # %%
 import sys
@@ -53,6 +58,11 @@ settings = runtime.settings(
     seed=seed,
     members=members,
     holdout_fraction=holdout_fraction,
+    averaging=averaging,
+    leave_out_edges=leave_out_edges,
+    video_level=video_level,
+    top_classes=top_classes,
+    part=part,
 )
 names = [*settings.members, presets.REFERENCE]
 files = {
@@ -92,16 +102,30 @@ answers = results.known_answers(settings.data_dir, validate, settings.holdout)
 results.save_answers(settings.output_dir, answers)
 
 # %%
-rankings = {}
+found = {"holdout": {}, "test": {}}
 for name in names:
     model = keras.saving.load_model(files[name])
-    shifts = presets.member(name).shifts
-    for split, videos in splits.items():
-        ranked = inference.rank_segments(model, shifts=shifts, **videos)
+    options = runtime.scoring(settings, name, model)
+    found["holdout"][name] = inference.rank_segments(
+        model, **splits["holdout"], **options
+    )
+    found["test"][name] = inference.rank_part(
+        model,
+        **splits["test"],
+        part=settings.part,
+        folder=settings.output_dir / name,
+        scoring=options,
+        progress=inference.print_progress(),
+    )
+inference.stop_unless_merged(found["test"].values())
+
+# %%
+rankings = {}
+for split in splits:
+    for name, ranked in found[split].items():
         rankings[name, split, "fine-tuned"] = ranked["plain"]
         rankings[name, split, "+ TTA"] = ranked["tta"]
         ranked["tta"].save(settings.output_dir / name / f"{split}.npz")
-    print(f"{name}: {len(ranked['tta'].starts):,} test segments")
 
 # %% [markdown]
 # ## A submission

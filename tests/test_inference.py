@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import data, ensemble, inference, presets
-from kit.inference import rank
+from kit.inference import rank, state
 from kit.ranking import Ranking
 from kit.spec import FrameSpec
 from kit.splits import Holdout
@@ -307,14 +307,14 @@ def test_a_killed_run_goes_on_to_the_same_ranking(
 ):
     shards = split_shards(few, tmp_path)
     monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
-    monkeypatch.setattr(rank, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(state, "SAVE_SECONDS", 0)
     options = dict(shifts=(-1, 1), k=40)
     whole = inference.rank_segments(model, shards, **options)
     seen = []
 
     def progress(done, total, segments):
         seen.append(done)
-        if len(seen) in (2, 3):
+        if len(seen) in (3, 5):
             raise Killed
 
     options |= dict(folder=tmp_path / "state", progress=progress)
@@ -322,7 +322,7 @@ def test_a_killed_run_goes_on_to_the_same_ranking(
         with pytest.raises(Killed):
             inference.rank_segments(model, shards, **options)
     again = inference.rank_segments(model, shards, **options)
-    assert seen == [1, 2, 3, 4, 5]
+    assert seen == [0, 1, 2, 2, 3, 3, 4, 5]
     for name in whole:
         same(again[name], whole[name])
     assert not list((tmp_path / "state").iterdir())
@@ -345,10 +345,11 @@ def split_shards(shards, folder):
 def test_the_state_of_another_run_is_refused(model, few, tmp_path, monkeypatch):
     shards = split_shards(few, tmp_path)
     monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
-    monkeypatch.setattr(rank, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(state, "SAVE_SECONDS", 0)
 
-    def stop(*_):
-        raise Killed
+    def stop(done, *_):
+        if done:
+            raise Killed
 
     with pytest.raises(Killed):
         inference.rank_segments(
@@ -376,21 +377,32 @@ def test_parts_merge_into_the_ranking_of_a_single_run(model, few, tmp_path):
         same(merged, whole[name])
 
 
-def test_parts_made_apart_are_put_together(model, few, tmp_path, capsys):
+@pytest.mark.parametrize("averaging", ["mean", "rank"])
+def test_parts_made_apart_are_put_together(
+    model, few, tmp_path, averaging, capsys
+):
     shards = split_shards(few, tmp_path)
-    options = dict(shifts=(0, 1), k=30)
-    whole = inference.rank_segments(model, shards, **options)
+    scoring = dict(shifts=(0, 1), averaging=averaging)
+    whole = inference.rank_segments(model, shards, k=30, **scoring)
+
+    def rank_part(part, shards=shards, **changed):
+        return inference.rank_part(
+            model, shards, part, tmp_path, k=30, scoring=scoring | changed
+        )
+
     for part in ("2/3", "1/3"):
         with pytest.raises(SystemExit) as stop:
-            inference.rank_part(model, shards, part, tmp_path, **options)
+            inference.stop_unless_merged([rank_part(part)])
         assert stop.value.code == 0
-    assert "3-of-3-tta.npz" in capsys.readouterr().out
-    merged = inference.rank_part(model, shards, "3/3", tmp_path, **options)
+    assert "Run the other parts" in capsys.readouterr().out
+    # A part made with other options is no part of this run.
+    assert rank_part("3/3", shifts=(0, 2)) == {}
+    merged = rank_part("3/3")
+    inference.stop_unless_merged([merged])
     for name in whole:
         same(merged[name], whole[name])
     # A part that is there is not made again: no shard is read.
-    again = inference.rank_part(model, [], "1/3", tmp_path, **options)
-    same(again["tta"], whole["tta"])
+    same(rank_part("1/3", shards=[])["tta"], whole["tta"])
 
 
 @pytest.mark.parametrize("part", ["", "0/3", "4/3", "1-3", "1/0", "a/b"])
@@ -410,10 +422,11 @@ def test_a_video_in_two_shards_is_an_error(model, few, tmp_path, monkeypatch):
 
 def test_progress_tells_shards_and_time_left(capsys):
     progress = inference.print_progress(seconds=0)
-    progress(32, 64, 1_000)
-    progress(64, 64, 2_000)
+    for done in (0, 32, 64):
+        progress(done, 64, 100 * done)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("shard 32/64: 1,000 segments")
+    assert len(lines) == 2
+    assert lines[0].startswith("shard 32/64: 3,200 segments")
     assert lines[1].endswith("0.0 min left")
 
 

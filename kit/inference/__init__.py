@@ -1,12 +1,12 @@
 """From a model and shards to rankings: windows, shifts, best K per class."""
 
 from kit.inference.localize import find_video, localize
-from kit.inference.parts import rank_part
-from kit.inference.rank import (
+from kit.inference.parts import rank_part, stop_unless_merged
+from kit.inference.rank import print_progress, rank_segments
+from kit.inference.scoring import (
+    Scoring,
     mean_over_snippets,
     over_whole_video,
-    print_progress,
-    rank_segments,
 )
 from kit.inference.windows import (
     segment_probabilities,
@@ -15,6 +15,7 @@ from kit.inference.windows import (
 )
 
 __all__ = [
+    "Scoring",
     "find_video",
     "localize",
     "mean_over_snippets",
@@ -24,5 +25,6 @@ __all__ = [
     "rank_segments",
     "segment_probabilities",
     "shift_range",
+    "stop_unless_merged",
     "window_frames",
 ]

@@ -1,33 +1,47 @@
 """The shards spread over several machines or GPUs, and put together again."""
 
+import hashlib
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
-from kit.inference.rank import model_digest, rank_segments
+from kit import models
+from kit.inference.rank import collect_lists, describe_run
+from kit.inference.scoring import Scoring
 from kit.ranking import Ranking
 
 
 def rank_part(
-    model: keras.Model, shards, part: str, folder, **options
+    model: keras.Model,
+    shards,
+    part: str,
+    folder,
+    *,
+    scoring: dict | None = None,
+    k: int = 100_000,
+    progress: Callable | None = None,
+    **reading,
 ) -> dict[str, Ranking]:
     """Ranks every n-th shard, and merges when all n parts are there.
 
     Args:
-        model, shards, options: As for `rank_segments`.
-        part: `"i/n"`, i from 1.  `"1/1"` ranks all shards.
-        folder: Where the parts are left, as `part-<model>-i-of-n-<list>.npz`.
-            Parts made elsewhere are copied here; one that is here is not made
-            again.
+        model, shards, k, progress: As for `rank_segments`.
+        part: `"i/n"`, i from 1.  `"1/1"` ranks all shards in a single run.
+        folder: Where the parts are left, as `part-<run>-i-of-n-<list>.npz`.
+            Parts made elsewhere are copied here; one that is here, of the same
+            model and options, is not made again.
+        scoring: Options of `Scoring`.
+        reading: Options of `data.videos`.
 
     Returns:
-        What `rank_segments` returns for all shards in a single run.
+        What `rank_segments` returns for all shards in a single run, or
+        nothing while other parts are missing: see `stop_unless_merged`.
 
     Raises:
         ValueError: Where `part` is not of that form.
-        SystemExit: With 0 and a line that says what is missing, while other
-            parts are.
     """
     match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
     number, count = map(int, match.groups()) if match else (1, 0)
@@ -37,35 +51,54 @@ def rank_part(
             f"'2/4'. Received: part={part!r}"
         )
     folder = Path(folder)
+    spec = models.frame_spec(model)
+    scoring = Scoring(**(scoring or {}), segment_frames=spec.segment_frames)
+    mine = shards[number - 1 :: count]
     if count == 1:
-        return rank_segments(model, shards, folder=folder / "state", **options)
-    stem = f"part-{model_digest(model)[:8]}"
-    if not (folder / f"{stem}-{number}-of-{count}-tta.npz").exists():
-        made = rank_segments(
-            model,
-            shards[number - 1 :: count],
-            folder=folder / f"state-{number}",
-            **options,
+        lists = collect_lists(
+            model, mine, scoring, k, folder / "state", progress, reading
         )
-        for name, ranking in sorted(made.items()):  # tta last: it is the mark
-            ranking.save(folder / f"{stem}-{number}-of-{count}-{name}.npz")
+        return scoring.finish(lists, k)
+    run = describe_run(model, scoring, k, reading)
+    mark = hashlib.blake2b(json.dumps(run).encode(), digest_size=4).hexdigest()
+
+    def file(part, name):
+        return folder / f"part-{mark}-{part}-of-{count}-{name}.npz"
+
+    if not all(file(number, name).exists() for name in scoring.names):
+        scratch = folder / f"state-{number}"
+        lists = collect_lists(
+            model, mine, scoring, k, scratch, progress, reading
+        )
+        for name, ranking in lists.items():
+            ranking.save(file(number, name))
     files = {
-        name: [
-            folder / f"{stem}-{other}-of-{count}-{name}.npz"
-            for other in range(1, count + 1)
-        ]
-        for name in ("plain", "tta")
+        name: [file(other, name) for other in range(1, count + 1)]
+        for name in scoring.names
     }
-    missing = [p.name for paths in files.values() for p in paths
-               if not p.exists()]  # fmt: skip
+    missing = sum((not p.exists()) for paths in files.values() for p in paths)
     if missing:
-        print(
-            f"Part {part} is done and lies in {folder}. Run the other parts, "
-            f"or copy them here and run this one again: {', '.join(missing)}"
-        )
-        raise SystemExit(0)
-    k = options.get("k", 100_000)
-    return {
+        print(f"part {part} is done; {missing} lists of others are missing")
+        return {}
+    merged = {
         name: Ranking.merge(map(Ranking.load, paths), k)
         for name, paths in files.items()
     }
+    return scoring.finish(merged, k)
+
+
+def stop_unless_merged(rankings) -> None:
+    """Ends a run whose rankings still lack parts.
+
+    Args:
+        rankings: What `rank_part` returned, one for each member.
+
+    Raises:
+        SystemExit: With 0, since this part is done.
+    """
+    if not all(rankings):
+        print(
+            "This part is done. Run the other parts, copy what they left into "
+            "this workspace, and run this one again: it will merge them."
+        )
+        raise SystemExit(0)

@@ -1,6 +1,7 @@
 """Kaggle's submission file: written, read, checked."""
 
 from kit.submission.files import (
+    K,
     Writer,
     index_rows,
     read_csv,
@@ -11,6 +12,7 @@ from kit.submission.files import (
 )
 
 __all__ = [
+    "K",
     "Writer",
     "index_rows",
     "read_csv",
