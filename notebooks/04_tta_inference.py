@@ -100,6 +100,7 @@ splits = {
 }
 answers = results.known_answers(settings.data_dir, validate, settings.holdout)
 results.save_answers(settings.output_dir, answers)
+scored = {results.MEASURES[measure] for measure in answers}
 
 # %%
 found = {"holdout": {}, "test": {}}
@@ -114,7 +115,7 @@ for name in names:
         **splits["test"],
         part=settings.part,
         folder=settings.output_dir / name,
-        scoring=options,
+        scoring={**options, "plain": "test" in scored},
         progress=inference.print_progress(),
     )
 inference.stop_unless_merged(found["test"].values())
@@ -123,7 +124,7 @@ inference.stop_unless_merged(found["test"].values())
 rankings = {}
 for split in splits:
     for name, ranked in found[split].items():
-        rankings[name, split, "fine-tuned"] = ranked["plain"]
+        rankings[name, split, "fine-tuned"] = ranked.get("plain")
         rankings[name, split, "+ TTA"] = ranked["tta"]
         ranked["tta"].save(settings.output_dir / name / f"{split}.npz")
 
@@ -147,7 +148,6 @@ for name in names:
 # score stands that of a random order of the same segments.
 
 # %%
-scored = {results.MEASURES[measure] for measure in answers}
 for name in names:
     model = models.restrict_classes(
         presets.load(runtime.earlier_stage(settings, name)),

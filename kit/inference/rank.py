@@ -27,6 +27,7 @@ def rank_segments(
     leave_out: tuple[int, int] = (0, 0),
     video_level: Callable | None = None,
     top_classes: int | None = None,
+    plain: bool = True,
     holdout: Holdout | None = None,
     part: str = "all",
     k: int = 100_000,
@@ -43,7 +44,8 @@ def rank_segments(
     Args:
         model: Its classes are the ones ranked; see `models.restrict_classes`.
         shards: From `data.list_shards`.
-        shifts, averaging, leave_out, video_level, top_classes: See `Scoring`.
+        shifts, averaging, leave_out, video_level, top_classes, plain: See
+            `Scoring`.
         holdout: The hold-out that `part` speaks of.
         part: Which videos, see `kit.splits`.
         k: Longest list of a class.
@@ -56,8 +58,8 @@ def rank_segments(
             goes on, such as `print_progress()`.
 
     Returns:
-        `"tta"` and `"plain"`, the `Ranking` with and without shifts, both
-        from the same pass.
+        `"tta"` and, where asked for, `"plain"`: the `Ranking` with and
+        without shifts, both from the same pass.
 
     Raises:
         ValueError: For bad options or records, a video in two shards, or a
@@ -69,6 +71,7 @@ def rank_segments(
         leave_out,
         video_level,
         top_classes,
+        plain,
         models.frame_spec(model).segment_frames,
     )
     reading = dict(
@@ -128,6 +131,7 @@ def describe_run(model, scoring, k, reading) -> dict:
         "model": digest.hexdigest(),
         "shifts": list(scoring.shifts),
         "averaging": scoring.averaging,
+        "lists": scoring.names,
         "leave_out": list(scoring.leave_out),
         "video_level": scoring.video_level is not None,
         "top_classes": scoring.top_classes,

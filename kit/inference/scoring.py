@@ -60,6 +60,8 @@ class Scoring:
             `(batch_size, num_classes)`, which multiply those of its segments.
         top_classes: Rank a segment only for so many classes, those that
             `video_level` finds most probable in its video.
+        plain: Whether to collect the unshifted scores as well; at full size
+            this takes another GB.
         segment_frames: Frames in a segment.
 
     Raises:
@@ -72,13 +74,16 @@ class Scoring:
     leave_out: tuple[int, int] = (0, 0)
     video_level: Callable | None = None
     top_classes: int | None = None
+    plain: bool = True
     segment_frames: int = 5
     used: tuple[int, ...] = field(init=False)
     computed: tuple[int, ...] = field(init=False)
 
     def __post_init__(self):
         self.used = shift_range(*self.shifts, self.segment_frames)
-        self.computed = self.used if 0 in self.used else (*self.used, 0)
+        self.computed = self.used
+        if self.plain and 0 not in self.used:
+            self.computed = (*self.used, 0)
         if self.averaging not in AVERAGING:
             raise ValueError(
                 f"`averaging` must be one of {AVERAGING}. "
@@ -102,9 +107,10 @@ class Scoring:
     @property
     def names(self) -> list[str]:
         """The lists that are collected: unshifted, and what TTA needs."""
+        plain = ["plain"] if self.plain else []
         if self.averaging == "rank":
-            return ["plain", *(f"shift{shift:+d}" for shift in self.used)]
-        return ["plain", "tta"]
+            return [*plain, *(f"shift{shift:+d}" for shift in self.used)]
+        return [*plain, "tta"]
 
     def of_videos(self, model, frames, mask):
         """Scores every segment of a batch of videos.
@@ -131,26 +137,28 @@ class Scoring:
         return rows[kept], starts[kept], {n: s[kept] for n, s in scores.items()}
 
     def finish(self, lists, k) -> dict[str, Ranking]:
-        """`"tta"` and `"plain"` from the lists of `names`."""
+        """`"tta"` and, where collected, `"plain"` from the lists of `names`."""
         if self.averaging != "rank":
             return lists
-        shifted = [lists[name] for name in self.names[1:]]
+        shifted = [lists.pop(f"shift{shift:+d}") for shift in self.used]
         fused = ensemble.fuse(shifted, np.ones(len(shifted)), k=k)
-        return {"plain": lists["plain"], "tta": fused}
+        return {**lists, "tta": fused}
 
     def _averaged(self, probabilities):
         """Scores by name from probabilities `(shifts, n, num_classes)`."""
-        plain = probabilities[self.computed.index(0)]
+        found = {}
+        if self.plain:
+            found["plain"] = probabilities[self.computed.index(0)]
         used = probabilities[: len(self.used)]
         if self.averaging == "rank":
-            return {"plain": plain, **dict(zip(self.names[1:], used,
-                                               strict=True))}  # fmt: skip
-        if len(used) == 1:
-            return {"plain": plain, "tta": used[0]}
-        if self.averaging == "geometric":
+            for shift, scores in zip(self.used, used, strict=True):
+                found[f"shift{shift:+d}"] = scores
+        elif self.averaging == "mean":
+            found["tta"] = used.mean(axis=0)
+        else:
             logs = np.log(np.maximum(used, np.finfo(np.float32).tiny))
-            return {"plain": plain, "tta": np.exp(logs.mean(axis=0))}
-        return {"plain": plain, "tta": used.mean(axis=0)}
+            found["tta"] = np.exp(logs.mean(axis=0))
+        return found
 
     def _weigh(self, scores, rows, video):
         """Multiplies by the video's probabilities, in place."""

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "read-snippets": "read.read_snippets",
     "read-videos": "read.read_videos",
     "read-packed": "read.read_packed",
+    "rank-segments": "rank.rank_segments",
     "collect-top-k": "collect_top_k.collect_top_k",
     "map": "map.mean_ap",
     "fuse-csv": "fuse.fuse_csv",
