@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import math
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -202,10 +203,10 @@ def dataset(
             yield from found
 
     def batches():
-        stream = examples()
+        stream, blocks = examples(), Blocks()
         while rows := list(itertools.islice(stream, order.batch_size)):
             if len(rows) == order.batch_size or not order.full:
-                yield _collate(rows, spec, length, columns, fill, extra)
+                yield _collate(rows, blocks, spec, length, columns, fill, extra)
 
     rows = order.batch_size if order.full else None
     return as_dataset(batches, length, spec.dim, columns, rows, extra)
@@ -236,17 +237,37 @@ def _mixed(examples, size, rng):
         yield buffer[at]
 
 
-def aligned(shape) -> np.ndarray:
-    """An uint8 array, not filled, that TensorFlow takes without a copy."""
-    size = math.prod(shape)
-    block = np.empty(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
-    return block[start : start + size].reshape(shape)
+class Blocks:
+    """Memory for batches, used again once nobody else holds it.
+
+    A batch of whole videos has 44 MB, and fresh memory for each costs as much
+    as filling it.  TensorFlow takes an array that starts at a multiple of 64
+    without a copy and lets go of it with the batch.
+    """
+
+    def __init__(self):
+        self.blocks = []  # of a buffer and a weak reference to its array
+
+    def take(self, shape) -> np.ndarray:
+        """An uint8 array, not filled."""
+        size = math.prod(shape)
+        for at, (block, user) in enumerate(self.blocks):
+            if user() is None and len(block) >= size + 64:
+                del self.blocks[at]
+                break
+        else:
+            block = bytearray(size + 64)
+        # NumPy makes this array the base of every view taken of it, so that
+        # it lives as long as any of them.
+        array = np.frombuffer(block, np.uint8)
+        self.blocks = [*self.blocks[-7:], (block, weakref.ref(array))]
+        start = -array.ctypes.data % 64
+        return array[start : start + size].reshape(shape)
 
 
-def _collate(rows, spec, length, columns, fill, extra):
+def _collate(rows, blocks, spec, length, columns, fill, extra):
     """A batch of the examples in `rows`, padded to `length` frames."""
-    frames = aligned((len(rows), length, spec.dim))
+    frames = blocks.take((len(rows), length, spec.dim))
     mask = np.zeros((len(rows), length), bool)
     for at, row in enumerate(rows):
         first, last = row.first, row.first + len(row.rgb)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from kit.batches import (
+    Blocks,
     Order,
-    aligned,
     as_dataset,
     check_whole,
     class_columns,
@@ -164,7 +164,7 @@ class _Pack:
         room = size + min(len(self), POOL_BYTES // self._row_bytes + 1)
         frames = np.empty((room, self._row_bytes), np.uint8)
         rows = np.empty(room, ROW)
-        left = 0
+        left, blocks = 0, Blocks()
         for rng in order.epochs():
             turn = range(len(chunks))
             if order.shuffle:
@@ -181,7 +181,7 @@ class _Pack:
                 whole = len(index) // size * size
                 for at in range(0, whole, size):
                     here = index[at : at + size]
-                    out = aligned((size, self._row_bytes))
+                    out = blocks.take((size, self._row_bytes))
                     np.take(frames, here, axis=0, out=out, mode="clip")
                     yield out, rows[here]
                 rest = index[whole:]

@@ -1,7 +1,5 @@
 import gc
 import os
-import threading
-import time
 import warnings
 
 import numpy as np
@@ -710,22 +708,3 @@ def test_a_good_pass_does_not_warn(shards):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(shards, on_error="skip")
-
-
-def test_threads_end_with_the_reader(shards):
-    def reading():
-        return [
-            one.name
-            for one in threading.enumerate()
-            if one.name.startswith("ThreadPool")
-        ]
-
-    for _ in range(3):
-        iterator = iter(data.videos(shards, num_classes=10, spec=TINY))
-        next(iterator)
-        del iterator
-    end = time.monotonic() + 20
-    while reading() and time.monotonic() < end:
-        gc.collect()
-        time.sleep(0.05)
-    assert not reading()

@@ -1,0 +1,51 @@
+import gc
+
+import numpy as np
+import tensorflow as tf
+
+from kit.batches import Blocks
+
+
+def test_memory_in_use_is_not_handed_out_again():
+    blocks = Blocks()
+    held = []
+    for at in range(30):
+        array = blocks.take((3, 5))
+        array[:] = at
+        # A view of a view; the array itself is let go.
+        held.append(array.reshape(-1)[4:9][1:])
+    del array
+    gc.collect()
+    for at, view in enumerate(held):
+        assert (view == at).all()
+
+
+def test_memory_let_go_is_used_again():
+    blocks = Blocks()
+    places = set()
+    for _ in range(30):
+        array = blocks.take((300, 1000))
+        assert array.ctypes.data % 64 == 0
+        places.add(array.ctypes.data)
+        del array
+    assert len(places) == 1
+
+
+def test_batches_that_are_kept_keep_their_content():
+    """TensorFlow holds the memory it was given for as long as it needs it."""
+    blocks = Blocks()
+
+    def arrays():
+        for at in range(60):
+            array = blocks.take((16, 100))
+            array[:] = at
+            yield array
+
+    dataset = tf.data.Dataset.from_generator(
+        arrays, output_signature=tf.TensorSpec((16, 100), tf.uint8)
+    ).prefetch(2)
+    kept = list(dataset)
+    views = list(dataset.as_numpy_iterator())
+    for at in range(60):
+        np.testing.assert_array_equal(kept[at], np.full((16, 100), at))
+        np.testing.assert_array_equal(views[at], np.full((16, 100), at))
