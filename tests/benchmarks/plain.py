@@ -14,8 +14,7 @@ class FrameFeatures(layers.FrameFeatures):
     def call(self, frames, mask=None):
         x = ops.cast(frames, self.compute_dtype) * (4 / 255) + (4 / 512 - 2)
         x = x * ops.cast(mask, x.dtype)[..., None]
-        length = ops.sqrt(ops.einsum("btd,btd->bt", x, x) + 1e-6)
-        x = x / length[..., None]
+        x = x / _length(x)
         if not self.split:
             return x
         return [x[..., : self.spec.rgb], x[..., self.spec.rgb :]]
@@ -44,11 +43,12 @@ class NeXtVLAD(layers.NeXtVLAD):
         num_frames = ops.shape(x)[1]
         grouped = (-1, num_frames, self.num_groups)
         share = ops.softmax(ops.reshape(logits, (*grouped, self.num_clusters)))
+        share = share * attention[..., None]  # (B, T, G, K)
         x = ops.reshape(x, (*grouped, self.centers.shape[1]))
         centers = ops.cast(self.centers, x.dtype)
-        vlad = ops.einsum("btg,btgk,btgd->bkd", attention, share, x)
-        mass = ops.einsum("btg,btgk,kd->bkd", attention, share, centers)
-        vlad = (vlad - mass) / _length(vlad - mass)
+        vlad = ops.einsum("btgk,btgd->bkd", share, x)
+        vlad = vlad - ops.einsum("btgk,kd->bkd", share, centers)
+        vlad = vlad / _length(vlad)
         vlad = ops.reshape(vlad, (-1, vlad.shape[1] * vlad.shape[2]))
         return self.output_norm(vlad, training=training)
 
@@ -95,12 +95,12 @@ class MixtureOfExperts(layers.MixtureOfExperts):
         experts = ops.einsum("bd,dmc->bmc", inputs, self.expert_kernel)
         experts = ops.sigmoid(experts + self.expert_bias)
         gates = ops.softmax(gates, axis=1)[:, :-1]
-        x = ops.cast(ops.einsum("bmc,bmc->bc", gates, experts), "float32")
+        x = ops.cast(ops.sum(gates * experts, axis=1), "float32")
         return self.gating(x, training=training) if self.output_gating else x
 
 
 def _dense(layer, x):
-    product = ops.einsum("...d,de->...e", x, ops.cast(layer.kernel, x.dtype))
+    product = ops.einsum("btd,de->bte", x, ops.cast(layer.kernel, x.dtype))
     return product + ops.cast(layer.bias, x.dtype)
 
 
