@@ -212,11 +212,14 @@ def test_a_planted_problem_is_learnt(name):
     inputs, targets = planted()
     trainee = models.training_model(model)
     trainee.compile(keras.optimizers.Adam(0.01), losses.loss_for(model))
-    trainee.fit(inputs, targets, batch_size=32, epochs=10, verbose=0)
+    trainee.fit(inputs, targets, batch_size=32, epochs=12, verbose=0)
     fresh, expected = planted(seed=1)
     scores = model.predict(fresh, verbose=0)
-    correct = ((scores > 0.5) == expected).mean(axis=0)
-    assert correct.min() > 0.9  # at best 0.6 by always saying no
+    for score, present in zip(scores.T, expected.T == 1, strict=True):
+        # The share of pairs in the right order: the task is to rank, and a
+        # collapsed model has no pair in order.
+        above = score[present][:, None] > score[~present]
+        assert above.mean() > 0.98
 
 
 @pytest.mark.parametrize("name", ALL)
