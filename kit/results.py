@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit import data, metrics, oracle, presets, synthetic
+from kit import data, metrics, presets, synthetic
 from kit.ranking import Ranking, TopK
 
 ORACLE = "Oracle"
@@ -43,16 +43,18 @@ def oracle_rankings(data_dir, splits: dict) -> dict:
     """
     if not synthetic.is_sample(data_dir):
         return {}
-    seer = oracle.Oracle(data_dir)
+    oracle = synthetic.Oracle(data_dir)
     rankings = {}
     for split, arguments in splits.items():
-        best = TopK(seer.class_ids)
+        best = TopK(oracle.class_ids)
         videos = data.videos(num_classes=None, with_ids=True, **arguments)
         for inputs, _, ids in videos.as_numpy_iterator():
             for row, video_id in enumerate(ids):
                 real = inputs["frames"][row][inputs["mask"][row]]
-                scores = seer.score(real).astype(np.float32)
-                starts = seer.world.spec.segment_frames * np.arange(len(scores))
+                scores = oracle.score(real).astype(np.float32)
+                starts = oracle.world.spec.segment_frames * np.arange(
+                    len(scores)
+                )
                 best.add(scores, [video_id] * len(scores), starts)
         rankings[ORACLE, split, "fine-tuned"] = best.ranking()
     return rankings

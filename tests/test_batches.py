@@ -3,7 +3,7 @@ import gc
 import numpy as np
 import tensorflow as tf
 
-from kit.batches import Blocks
+from kit.data.batches import Blocks
 
 
 def test_memory_in_use_is_not_handed_out_again():

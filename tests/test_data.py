@@ -663,7 +663,7 @@ def test_no_shards():
 
 
 def test_ids_met_twice_are_found_among_very_many():
-    from kit.shards import SeenIds
+    from kit.data.shards import SeenIds
 
     seen = SeenIds([b"old", b"older"])
     assert all(seen.add(b"%x" % number) for number in range(120_000))

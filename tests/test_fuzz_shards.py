@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kit.batches import source
-from kit.records import BadRecord, parse
-from kit.shards import Report
+from kit.data.batches import source
+from kit.data.records import BadRecord, parse
+from kit.data.shards import Report
 from kit.splits import Holdout
 from tests.shards import TINY, records, write
 

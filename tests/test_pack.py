@@ -154,7 +154,7 @@ class TestOrder:
     def test_batches_that_no_pool_fills(self, batches, monkeypatch):
         """Chunks and pools of a few rows give the same rows."""
         plain = fields(rows(batches()))
-        monkeypatch.setattr("kit.packed.POOL_BYTES", 400)
+        monkeypatch.setattr("kit.pack.reader.POOL_BYTES", 400)
         assert fields(rows(batches(batch_size=7))) == plain
         mixed = fields(rows(batches(batch_size=7, shuffle=True)))
         assert mixed != plain
@@ -245,7 +245,7 @@ class TestGoingOn:
         code = f"""
             import os, signal
             from kit import pack
-            from kit.pack_writer import Writer
+            from kit.pack.writer import Writer
             from tests.shards import TINY
             calls, true = [], Writer.{where}
             def counted(self, *arguments):

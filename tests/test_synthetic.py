@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from kit import synthetic
-from kit.oracle import Oracle
 from kit.spec import FrameSpec
 from kit.synthetic import (
     is_sample,
@@ -14,7 +13,8 @@ from kit.synthetic import (
     read_card,
     write_sample,
 )
-from kit.world import Constants, World
+from kit.synthetic.oracle import Oracle
+from kit.synthetic.world import Constants, World
 
 # Seeds from 1,000 up only: those below are for reporting results.
 SEED = 1000
@@ -488,7 +488,7 @@ def test_a_broken_write_leaves_the_old_sample(tmp_path, monkeypatch):
     def broken(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(synthetic, "_record", broken)
+    monkeypatch.setattr(synthetic.sample, "_record", broken)
     with pytest.raises(OSError, match="disk full"):
         write_sample(folder, 1002, num_videos=12, spec=SMALL)
     assert bytes_of(folder) == before

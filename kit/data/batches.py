@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.records import Video
-from kit.shards import Report, SeenIds, read_shard
+from kit.data.records import Video
+from kit.data.shards import Report, SeenIds, read_shard
 from kit.spec import FrameSpec
 from kit.splits import Holdout, check_part
 
@@ -152,28 +152,38 @@ def class_columns(class_ids) -> np.ndarray:
     return columns
 
 
-def as_dataset(batches: Callable, length, dim, columns, rows, extra=()):
-    """Wraps a generator of batches; `rows` is None where it varies."""
+def as_dataset(
+    batches: Callable, length, dim, columns, rows, extra="", grouped=False
+):
+    """Wraps a generator of batches; `rows` is None where it varies.
+
+    Where `grouped`, the generator yields several batches at once, stacked:
+    each step through Python costs as much as making a small batch.
+    """
     import tensorflow as tf
 
+    group = (None,) if grouped else ()
     inputs = {
-        "frames": tf.TensorSpec((rows, length, dim), tf.uint8),
-        "mask": tf.TensorSpec((rows, length), tf.bool),
+        "frames": tf.TensorSpec((*group, rows, length, dim), tf.uint8),
+        "mask": tf.TensorSpec((*group, rows, length), tf.bool),
     }
-    ids = tf.TensorSpec((rows,), tf.string)
-    starts = tf.TensorSpec((rows,), tf.int32)
+    ids = tf.TensorSpec((*group, rows), tf.string)
+    starts = tf.TensorSpec((*group, rows), tf.int32)
     signature = (inputs,)
     if columns is not None:
-        signature += (tf.TensorSpec((rows, columns), tf.int8),)
+        signature += (tf.TensorSpec((*group, rows, columns), tf.int8),)
     signature += {"": (), "ids": (ids,), "starts": ((ids, starts),)}[extra]
 
     def kept():
         _keep_memory()
         yield from batches()
 
-    return tf.data.Dataset.from_generator(
-        kept, output_signature=signature
-    ).prefetch(2)
+    made = tf.data.Dataset.from_generator(kept, output_signature=signature)
+    if grouped:
+        made = made.prefetch(1).flat_map(
+            lambda *parts: tf.data.Dataset.from_tensor_slices(parts)
+        )
+    return made.prefetch(2)
 
 
 def dataset(

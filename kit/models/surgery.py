@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from kit.endpoints import find_layer
 from kit.layers import ClassProbabilities, MixtureOfExperts, MixtureOfModels
+from kit.models.endpoints import find_layer
 
 
 def training_model(model: keras.Model) -> keras.Model:

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from kit.records import BadRecord, parse
+from kit.data.records import BadRecord, parse
 
 SPLITS = ("train", "validate", "test")
 

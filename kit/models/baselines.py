@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from kit.endpoints import YOUTUBE_8M, classifier, frame_inputs
 from kit.layers import FrameFeatures, FramePooling, MixtureOfExperts
+from kit.models.endpoints import YOUTUBE_8M, classifier, frame_inputs
 from kit.spec import FrameSpec
 
 

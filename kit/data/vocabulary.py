@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kit.shards import find_files
+from kit.data.shards import find_files
 
 
 def read_vocabulary(data_dir) -> pd.DataFrame | None:

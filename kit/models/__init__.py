@@ -17,16 +17,16 @@ Costs are given for the paper's sizes: 3,862 classes, M million parameters,
 and multiply-adds counted as two FLOP in one forward pass of one example.
 """
 
-from kit.baselines import dbof, frame_mean, recurrent
-from kit.berts import bert, bert_cross
-from kit.endpoints import YOUTUBE_8M, class_ids, frame_spec
-from kit.surgery import (
+from kit.models.baselines import dbof, frame_mean, recurrent
+from kit.models.berts import bert, bert_cross
+from kit.models.endpoints import YOUTUBE_8M, class_ids, frame_spec
+from kit.models.surgery import (
     import_weights,
     restrict_classes,
     training_model,
     with_dtype,
 )
-from kit.vlads import (
+from kit.models.vlads import (
     gated_netvlad,
     mix_next_vlad,
     next_vlad,

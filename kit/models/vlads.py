@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from kit.endpoints import YOUTUBE_8M, classifier, frame_inputs
 from kit.layers import (
     ContextGating,
     FrameFeatures,
@@ -19,6 +18,7 @@ from kit.layers import (
     NeXtVLAD,
     SqueezeExcitationGating,
 )
+from kit.models.endpoints import YOUTUBE_8M, classifier, frame_inputs
 from kit.spec import FrameSpec
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit import wire
+from kit.data import wire
 from kit.spec import FrameSpec
 
 RATING_FIELDS = (
@@ -59,7 +59,7 @@ def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     """Reads and checks one serialized `tf.train.SequenceExample`.
 
     No frame is copied or decoded: `rgb` and `audio` are views of the record,
-    see `kit.wire`, and the caller copies the frames it wants.
+    see `kit.data.wire`, and the caller copies the frames it wants.
 
     Args:
         record: The bytes of one record.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kit.batches import (
+from kit.data.batches import (
     Blocks,
     Order,
     as_dataset,
@@ -19,6 +19,7 @@ from kit.splits import Holdout
 VERSION = 1
 HEADER = "pack.json"
 CHUNK_BYTES = 8 * 2**20  # read in one go
+GROUP = 8  # batches made in one go
 POOL_BYTES = 128 * 2**20  # mixed in memory
 HOLDOUT = Holdout()
 
@@ -144,16 +145,26 @@ class _Pack:
             )
 
         def batches():
+            blocks = Blocks()
             for frames, rows in self._batches(order, keep):
-                yield self._batch(frames, rows, columns, width, fill, extra)
+                yield self._batch(
+                    blocks,
+                    order.batch_size,
+                    frames,
+                    rows,
+                    columns,
+                    width,
+                    fill,
+                    extra,
+                )
 
         rows = order.batch_size if order.full else None
         return as_dataset(
-            batches, self.length, self.spec.dim, width, rows, extra
+            batches, self.length, self.spec.dim, width, rows, extra, True
         )
 
     def _batches(self, order, keep) -> Iterator:
-        """Frames and rows, a batch at a time.
+        """Frames and rows, several batches at a time.
 
         Chunks are read whole, in random order, into a pool where their rows
         are mixed: random access would crawl on a network mount.  What does
@@ -179,9 +190,9 @@ class _Pack:
                     rng.shuffle(index)
                 index = np.append(np.arange(left), index)
                 whole = len(index) // size * size
-                for at in range(0, whole, size):
-                    here = index[at : at + size]
-                    out = blocks.take((size, self._row_bytes))
+                for at in range(0, whole, GROUP * size):
+                    here = index[at : min(at + GROUP * size, whole)]
+                    out = blocks.take((len(here), self._row_bytes))
                     np.take(frames, here, axis=0, out=out, mode="clip")
                     yield out, rows[here]
                 rest = index[whole:]
@@ -229,9 +240,10 @@ class _Pack:
             )
         return count
 
-    def _batch(self, frames, rows, columns, width, fill, extra):
-        """The batch of some rows, as `kit.data` yields it."""
+    def _batch(self, blocks, size, frames, rows, columns, width, fill, extra):
+        """The batches of some rows, stacked, as `kit.data` yields one."""
         count = len(rows)
+        shape = (max(1, count // size), min(count, size))
         step = np.arange(self.length)
         first = rows["first"][:, None].astype(int)
         mask = (step >= first) & (step < first + rows["count"][:, None])
@@ -241,15 +253,21 @@ class _Pack:
         # Places of all ratings of the batch: a run from `begin` for each row.
         skip = np.repeat(begin - np.cumsum(each) + each, each)
         found = self.ratings[skip + np.arange(len(skip))]
-        targets = np.full((count, width), fill, np.int8)
+        targets = blocks.take((count, width)).view(np.int8)
+        targets[:] = fill
         which = np.repeat(np.arange(count), each)
         targets[which, columns[found["class"]]] = found["score"]
-        frames = frames.reshape(count, self.length, self.spec.dim)
-        batch = ({"frames": frames, "mask": mask}, targets)
+        inputs = {
+            "frames": frames.reshape(*shape, self.length, self.spec.dim),
+            "mask": mask.reshape(*shape, self.length),
+        }
+        batch = (inputs, targets.reshape(*shape, width))
         if not extra:
             return batch
-        ids = self.entries["id"][entry].tolist()
-        return *batch, ids if extra == "ids" else (ids, rows["start"])
+        ids = self.entries["id"][entry].astype(object).reshape(shape)
+        if extra == "ids":
+            return *batch, ids
+        return *batch, (ids, rows["start"].reshape(shape))
 
 
 class Snippets(_Pack):

@@ -3,7 +3,7 @@
 It holds `train`, `validate` (rated) and `test` shards and both CSVs, so that
 the readers of real shards serve it too, and what Kaggle does not give: the
 ratings of the test split and its whole planted truth.  The videos are
-simulated (:mod:`kit.world`), and `synthetic.json` says so.
+simulated (:mod:`kit.synthetic.world`), and `synthetic.json` says so.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from kit.spec import FrameSpec
-from kit.world import World
+from kit.synthetic.world import World
 
 FORMAT_VERSION = 1
 CARD = "synthetic.json"

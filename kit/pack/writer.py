@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from kit.packed import (
+from kit.pack.reader import (
     ENTRY,
     HEADER,
     RATING,

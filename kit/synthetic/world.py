@@ -23,7 +23,7 @@ class Constants:
     choosing, and seeds 0 to 99 are for reporting alone.
     """
 
-    # Classes.  FACTS: more classes than rated ones, and ids with gaps.
+    # Classes.  YouTube-8M: more classes than rated ones, and ids with gaps.
     num_topics: int = 10
     classes_per_topic: int = 6  # 60 video classes; the first two are rated
     num_ids: int = 100  # vocabulary ids are drawn from range(num_ids)
@@ -32,10 +32,10 @@ class Constants:
     ordered_topics: tuple = (3, 4)  # theirs differ in temporal order alone
     rare_topics: tuple = (1, 3, 6, 8)  # their second rated class is rare
     rare_share: float = 0.6  # of an ordinary rated class' popularity
-    video_only_share: float = 0.5  # FACTS: the rated ids are frequent ones
+    video_only_share: float = 0.5  # YouTube-8M: the rated ids are frequent ones
     popularity_spread: float = 0.15  # log-normal, over classes
 
-    # Videos.  FACTS: a frame a second; shorter here, to save room and time.
+    # Videos.  YouTube-8M: a frame a second; shorter here, to save room.
     frames: tuple = (40, 120)
     more_concepts: float = 1.9  # Poisson, beside the first
     most_concepts: int = 6
@@ -43,13 +43,13 @@ class Constants:
     filled: tuple = (0.15, 0.42)  # of the video's frames: a minority
     most_intervals: int = 3
 
-    # Video labels.  FACTS: about 3.0 a video.
+    # Video labels.  YouTube-8M: about 3.0 a video.
     label_kept: float = 0.82
     labels_added: float = 0.42  # Poisson
     added_twin: float = 0.5  # of these; the rest are any class, off topic
 
-    # Ratings.  FACTS: 5.0 rated segments a video, about one class each, 55.7
-    # per cent positive; the first 6 and last 2 of some 46 are never rated.
+    # Ratings.  YouTube-8M: 5.0 rated segments a video, about one class each,
+    # 55.7 per cent positive; the first 6 and last 2 of some 46 never rated.
     ratings: tuple = (3, 7)
     sought: float = 0.75  # share of ratings where the concept is looked for
     mistakes: float = 0.02  # of the annotator
@@ -71,7 +71,7 @@ class Constants:
     drift_gain: float = 1.5
     drift_memory: float = 0.95  # autoregression from frame to frame
 
-    # Features.  FACTS: bytes over [-2, 2], after a PCA.
+    # Features.  YouTube-8M: bytes over [-2, 2], after a PCA.
     feature_std: float = 0.5  # clips less than one value in a thousand
     feature_noise: float = 0.1
     spectrum: float = 16.0  # dimensions after which the variance is half
@@ -294,7 +294,7 @@ class World:
         features = np.einsum("tz,zd->td", latent, self.mixing)
         noise = rng.standard_normal(features.shape, np.float32)
         features += np.float32(self.constants.feature_noise) * noise
-        # FACTS' dequantisation, x = byte * 4/255 + 4/512 - 2, turned round.
+        # Dequantising, x = byte * 4/255 + 4/512 - 2, turned round.
         features += np.float32(2 - 4 / 512)
         features *= np.float32(255 / 4)
         return np.clip(np.rint(features), 0, 255).astype(np.uint8)

@@ -5,8 +5,8 @@ import os
 import numpy as np
 
 from kit.spec import FrameSpec
-from kit.synthetic import read_card
-from kit.world import World
+from kit.synthetic.sample import read_card
+from kit.synthetic.world import World
 
 
 class Oracle:
