@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUTPUT ?= outputs
+SEED ?= 0
 FLAGS ?=
 BIN := $(VENV)/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.py))
@@ -22,8 +23,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: demo test test-floor test-jax lint bench notebooks clean
 
 demo: $(VENV)/ready
-	@for notebook in $(NOTEBOOKS); do \
-		$(BIN)/python $$notebook --output-dir $(OUTPUT) $(FLAGS) || exit 1; \
+	@set -e; for notebook in $(NOTEBOOKS); do \
+		echo; echo "== $$notebook"; \
+		case $$notebook in *01_*) flags= ;; *) flags="$(FLAGS)" ;; esac; \
+		$(BIN)/python $$notebook --output-dir $(OUTPUT) --seed $(SEED) $$flags; \
 	done
 
 test: $(VENV)/ready-test

@@ -47,7 +47,7 @@ def read_packed(argv):
 
     def ours(shards):
         folder = os.path.join(os.path.dirname(shards[0]), "pack")
-        pack.pack_snippets(shards, folder, snippets=10, progress=False)
+        pack.pack_snippets(shards, folder, snippets=40, progress=False)
         return pack.Snippets(folder).batches(
             num_classes=NUM_CLASSES, shuffle=True
         )
