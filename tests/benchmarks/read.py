@@ -43,7 +43,7 @@ def read_videos(argv):
 
 
 def read_packed(argv):
-    """Packed snippets, shuffled; ten a video."""
+    """Packed snippets, shuffled; 40 a video, to hide the start."""
 
     def ours(shards):
         folder = os.path.join(os.path.dirname(shards[0]), "pack")
