@@ -175,7 +175,15 @@ def find_data(data_dir, output_dir, seed, needs) -> str:
             synthetic.write_sample(folder, seed=seed)
         data_dir = str(folder)
     for split in needs:
-        data.list_shards(data_dir, split)
+        try:
+            data.list_shards(data_dir, split)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. Frame-level shards come from the YouTube-8M "
+                "download page: `train` from partition 2/frame, `validate` and "
+                "`test` from 3/frame. Leave --data-dir out to simulate a "
+                "sample instead."
+            ) from error
     return data_dir
 
 
