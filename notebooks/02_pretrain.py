@@ -44,7 +44,7 @@ from kit import data, plots, presets, runtime, training
 settings = runtime.settings(
     needs=("train", "validate"),
     paper=dict(steps=200_000, learning_rate=1e-4, evaluate_every=10_000),
-    sample=dict(steps=400, learning_rate=1e-3, evaluate_every=50),
+    sample=dict(steps=240, learning_rate=1e-3, evaluate_every=40),
     data_dir=data_dir,
     output_dir=output_dir,
     seed=seed,
