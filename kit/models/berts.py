@@ -89,20 +89,7 @@ def bert_cross(
 
     72.7 M parameters; 335 MFLOP at 5 frames.
     """
-    if not (spec.rgb and spec.audio):
-        raise ValueError(
-            "Cross-modal BERT needs two modalities: use `bert` for one. "
-            f"Received: spec={spec}"
-        )
-    if join not in ("features", "frames"):
-        raise ValueError(
-            f"`join` must be 'features' or 'frames'. Received: join={join!r}"
-        )
-    if join == "frames" and projection_dim is None:
-        raise ValueError(
-            "`join='frames'` needs tokens of one width: give "
-            "`projection_dim`. Received: projection_dim=None"
-        )
+    _check_join(spec, join, projection_dim)
     inputs = frame_inputs(spec, num_frames)
     mask = inputs["mask"]
 
@@ -130,3 +117,20 @@ def bert_cross(
     x = FramePooling(pooling, name="pooling")(x, mask=mask)
     x = MixtureOfExperts(len(class_ids), num_mixtures, name="head")(x)
     return classifier(inputs, x, class_ids, f"bert_cross_{pooling}")
+
+
+def _check_join(spec, join, projection_dim):
+    if not (spec.rgb and spec.audio):
+        raise ValueError(
+            "Cross-modal BERT needs two modalities: use `bert` for one. "
+            f"Received: spec={spec}"
+        )
+    if join not in ("features", "frames"):
+        raise ValueError(
+            f"`join` must be 'features' or 'frames'. Received: join={join!r}"
+        )
+    if join == "frames" and projection_dim is None:
+        raise ValueError(
+            "`join='frames'` needs tokens of one width: give "
+            "`projection_dim`. Received: projection_dim=None"
+        )
