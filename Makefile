@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 OUTPUT ?= outputs
 SEED ?= 0
+MEMBERS ?=
+DATA ?=
+# More arguments for pytest or the benchmarks.
 FLAGS ?=
 BIN := $(VENV)/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.py))
@@ -22,12 +25,19 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-floor test-jax lint bench notebooks clean
 
+# MEMBERS=BERTMean,GatedNetVLAD and DATA=/folder choose others than the sample's.
 demo: $(VENV)/ready
 	@set -e; for notebook in $(NOTEBOOKS); do \
-		echo; echo "== $$notebook"; \
-		case $$notebook in *01_*) flags= ;; *) flags="$(FLAGS)" ;; esac; \
+		echo; echo "== $$notebook"; flags=; \
+		case $$notebook in *01_*) ;; *) \
+			flags="$$flags $(addprefix --members ,$(MEMBERS))" ;; esac; \
+		case $$notebook in *05_*) ;; *) \
+			flags="$$flags $(addprefix --data-dir ,$(DATA))" ;; esac; \
 		$(BIN)/python $$notebook --output-dir $(OUTPUT) --seed $(SEED) $$flags; \
 	done
+
+# On the CPU, also where there is a GPU: only there are runs the same to the bit.
+test test-floor test-jax: export CUDA_VISIBLE_DEVICES =
 
 test: $(VENV)/ready-test
 	$(BIN)/python -m pytest $(FLAGS)
@@ -60,6 +70,8 @@ clean:
 
 $(VENV)/ready: requirements.txt
 	@echo "Building the environment in $(VENV) (about two minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	sed 's/^tensorflow>/$(TENSORFLOW)>/' requirements.txt > $(VENV)/requirements.txt
 	$(INSTALL) -r $(VENV)/requirements.txt $(CONSTRAINTS)

@@ -24,6 +24,7 @@ class Member:
         weight: The paper's weight in the ensemble, in per cent.
         public: The published public MAP@100K.
         private: The published private MAP@100K.
+        learning_rate_factor: Times a stage's learning rate.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Member:
     weight: float | None = None
     public: float | None = None
     private: float | None = None
+    learning_rate_factor: float = 1.0
 
 
 # The published weights sum to 100.20.
@@ -139,6 +141,8 @@ BASELINES = {
         arguments={},
         num_frames=5,
         shifts=(0, 0),
+        # Convex, and without a layer below that a step could upset.
+        learning_rate_factor=10.0,
     ),
 }
 

@@ -9,7 +9,6 @@ from kit import data, metrics, presets, synthetic
 from kit.ranking import Ranking, TopK
 
 ORACLE = "Oracle"
-SPLITS = ("holdout", "test")
 STAGES = ["random", "pre-trained", "fine-tuned", "+ TTA"]
 MEASURES = {
     "hold-out": "holdout",
@@ -98,11 +97,13 @@ def score_table(
 
 
 def save_answers(folder, answers: dict[str, pd.DataFrame]) -> None:
-    """Leaves the answers for notebook 5, a CSV a measure."""
+    """Leaves the answers for notebook 5, a CSV a measure, and no others."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for measure in MEASURES:
+        _answers(folder, measure).unlink(missing_ok=True)
     for measure, ratings in answers.items():
-        path = _answers(folder, measure)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ratings.to_csv(path, index=False)
+        ratings.to_csv(_answers(folder, measure), index=False)
 
 
 def load_answers(folder) -> dict[str, pd.DataFrame]:
@@ -119,7 +120,12 @@ def load_answers(folder) -> dict[str, pd.DataFrame]:
 
 
 def _answers(folder, measure):
-    return Path(folder, "answers", f"{measure.replace(' ', '_')}.csv")
+    return Path(folder, f"{measure.replace(' ', '_')}.csv")
+
+
+def load_scores(path) -> pd.DataFrame:
+    """The table of `score_table` that notebook 4 left."""
+    return pd.read_csv(path, index_col=["member", "measure"])
 
 
 def richest_video(truth, most: int = 4) -> tuple[str, list[int]]:
@@ -135,39 +141,23 @@ def richest_video(truth, most: int = 4) -> tuple[str, list[int]]:
     return video_id, sorted(shown.index[:most])
 
 
-def ranked_members(folder) -> list[str]:
-    """The paper's members that left both rankings in the workspace.
-
-    Raises:
-        ValueError: Where there is none.
-    """
-    found = [
-        name
-        for name in presets.MEMBERS
-        if all(Path(folder, name, f"{split}.npz").exists() for split in SPLITS)
-    ]
-    if not found:
-        raise ValueError(
-            "An ensemble needs rankings of members: run notebook "
-            "04_tta_inference first, with the same --output-dir, or name the "
-            f"attached ones with --members. Received: {folder} without any"
-        )
-    return found
+def members_of(scores: pd.DataFrame) -> list[str]:
+    """The paper's members in a table of scores, baselines left out."""
+    found = scores.index.get_level_values("member")
+    return [name for name in presets.MEMBERS if name in found]
 
 
-def final_table(folder, fused, answers, search) -> pd.DataFrame:
-    """The scores of notebook 4 with the ensemble's row and the weights.
+def final_table(scores, fused, answers, search) -> pd.DataFrame:
+    """The scores of notebook 4 with the ensemble's rows and the weights.
 
     Args:
-        folder: The workspace.
+        scores: From `load_scores`.
         fused: Split to the ensemble's ranking.
         answers: From `load_answers`.
         search: A `kit.ensemble.WeightSearch`.  On the hold-out the ensemble's
             score is the cross-fitted one, on videos its weights did not see.
     """
-    before = pd.read_csv(
-        Path(folder, "scores.csv"), index_col=["member", "measure"]
-    )
+    methods = search.comparison.set_index("method")
     rows = {
         ("Ensemble", measure): {
             "+ TTA": metrics.mean_average_precision(
@@ -177,18 +167,29 @@ def final_table(folder, fused, answers, search) -> pd.DataFrame:
         for measure, split in MEASURES.items()
         if measure in answers
     }
-    methods = search.comparison.set_index("method")
-    rows["Ensemble", "hold-out"]["+ TTA"] = methods.loc[
-        "Bayesian optimisation", "cross_fitted"
-    ]
+    rows["Ensemble", "hold-out"] = {
+        "+ TTA": methods.loc["Bayesian optimisation", "cross_fitted"]
+    }
     ensemble = pd.DataFrame.from_dict(rows, orient="index")
-    ensemble.index.names = before.index.names
-    table = pd.concat([before, ensemble]).reindex(columns=STAGES)
+    ensemble.index.names = scores.index.names
+    table = pd.concat([scores, ensemble]).reindex(columns=STAGES)
     weight = search.members.set_index("member")["weight"]
     table["weight"] = table.index.get_level_values("member").map(weight)
     return table
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """A table of scores with four decimals and blanks where nothing is."""
-    return table.round(4).to_string(na_rep="", sparsify=True)
+    """A table of scores with four decimals, and what must be known of it."""
+    lines = [table.round(4).to_string(na_rep="", sparsify=True)]
+    if "test truth" in table.index.get_level_values("measure"):
+        lines.insert(0, "SIMULATED data: no score here is one of YouTube-8M.")
+        lines.append(
+            f"{ORACLE}: not trained; it knows the planted signatures and looks "
+            "at the segment alone."
+        )
+    if "Ensemble" in table.index.get_level_values("member"):
+        lines.append(
+            "Ensemble, hold-out: cross-fitted, the mean of two halves, each "
+            "with weights from the other."
+        )
+    return "\n".join(lines)

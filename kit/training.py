@@ -127,7 +127,7 @@ def fit(
         batches: Endless batches of inputs and targets, from `kit.data` or
             `kit.pack`.
         folder: Where the stage is saved.
-        steps: Optimisation steps.
+        steps: Optimisation steps, rounded down to whole evaluations.
         batch_size: Examples a step, for the schedule.
         learning_rate: At the start.
         evaluate: From a model to the score; see `SegmentEvaluation`.
@@ -169,7 +169,7 @@ def fit(
     )
     history = trainee.fit(
         batches,
-        epochs=math.ceil(steps / evaluate_every),
+        epochs=steps // evaluate_every,
         steps_per_epoch=evaluate_every,
         callbacks=callbacks,
         shuffle=False,  # the batches are; else Keras warns
@@ -190,7 +190,7 @@ def fit(
     )
     config = {
         "format": FORMAT,
-        "steps": steps,
+        "steps": int(table["step"].iloc[-1]),
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "keep": keep,

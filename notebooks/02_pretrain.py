@@ -37,24 +37,18 @@ import sys
 from glob import glob
 
 # The kit is installed, or lies beside the notebooks or in attached data.
-sys.path += [".", "..", *glob("/kaggle/input/*/"), *glob("/kaggle/input/*/*/*")]
+sys.path += [".", "..", f"{sys.path[0]}/.."]
+for depth in range(1, 6):
+    sys.path += glob(f"/kaggle/input/{'*/' * depth}")
 
+# %%
 from kit import data, plots, presets, runtime, training
 
 settings = runtime.settings(
+    globals(),
     needs=("train", "validate"),
     paper=dict(steps=200_000, learning_rate=1e-4, evaluate_every=10_000),
     sample=dict(steps=240, learning_rate=1e-3, evaluate_every=40),
-    data_dir=data_dir,
-    output_dir=output_dir,
-    seed=seed,
-    members=members,
-    scale=scale,
-    steps=steps,
-    batch_size=batch_size,
-    learning_rate=learning_rate,
-    evaluate_every=evaluate_every,
-    holdout_fraction=holdout_fraction,
 )
 print(runtime.prepare(settings.seed))
 
@@ -114,30 +108,34 @@ def snippets(name):
 # %%
 histories = {}
 for name in [*settings.members, presets.REFERENCE]:
-    print(f"\n{name}")
     model = presets.build(
         name, settings.num_classes, scale=settings.scale, seed=settings.seed
     )
+    print(f"\n{name}: {model.count_params():,} parameters")
     histories[name] = training.fit(
         model,
         snippets(name),
         folder=settings.output_dir / name / "pretrain",
         evaluate=evaluate,
         keep="last",
-        facts=runtime.facts(name, settings, model, settings.scale),
-        **runtime.stage(settings),
+        **runtime.stage(settings, name, model, settings.scale),
     )
 
 # %% [markdown]
 # ## Did it learn to find segments from labels of videos?
 #
 # The right panel is the measure of the competition on rated segments that no
-# model was trained on.  The dashed line is a random order.
+# model was trained on; the dashed line is a random order.  The left panel shows
+# whether a member still learns; its height says little, since MixNeXtVLAD sums
+# the losses of its branches and of the distillation.
 
 # %%
 figure = plots.learning_curves(histories, floor)
 plots.show(figure, settings.output_dir, "02_learning_curves")
 
 # %% [markdown]
+# A curve on the right that turns down while its loss still falls has begun to
+# learn the training videos by heart.
+#
 # **Learned**: labels of videos alone place segments far better than chance.
 # **Next**: `03_finetune` continues from these weights on what people rated.

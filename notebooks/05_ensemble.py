@@ -9,10 +9,10 @@
 # %% [markdown]
 # # 5 · Fuse the members
 #
-# Members differ in what they get wrong, so a list made of several is better
-# than the best of them.  Their scores are not comparable, but their *ranks*
-# are: eq. 20 gives a segment the sum over members of weight / rank.  The
-# weights are found by Bayesian optimisation on the hold-out.
+# Members differ in what they get wrong, so a list made of several is often
+# better than the best of them.  Their scores are not comparable, but their
+# *ranks* are: eq. 20 gives a segment the sum over members of weight / rank.
+# The weights are found by Bayesian optimisation on the hold-out.
 #
 # **In**: `<member>/holdout.npz`, `<member>/test.npz`, `scores.csv` and
 # `answers/` of notebook 4.
@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 output_dir = None  # where results go; None: the working folder of the host
 seed = 0  # of the weight search
-members = None  # names in kit.presets.MEMBERS, comma-separated; None: all found
+members = None  # names in kit.presets.MEMBERS, comma-separated; None: all
 evaluations = 100  # the most that a search of the weights may take
 
 # %%
@@ -32,43 +32,55 @@ import sys
 from glob import glob
 
 # The kit is installed, or lies beside the notebooks or in attached data.
-sys.path += [".", "..", *glob("/kaggle/input/*/"), *glob("/kaggle/input/*/*/*")]
+sys.path += [".", "..", f"{sys.path[0]}/.."]
+for depth in range(1, 6):
+    sys.path += glob(f"/kaggle/input/{'*/' * depth}")
 
+# %%
 from kit import ensemble, plots, results, runtime, submission
 from kit.ranking import Ranking
 
-settings = runtime.settings(
-    output_dir=output_dir, seed=seed, members=members, evaluations=evaluations
-)
-names = settings.members or results.ranked_members(settings.output_dir)
-rankings = {
-    split: [
-        Ranking.load(
-            runtime.find_output(
-                settings.output_dir, f"{name}/{split}.npz", "04_tta_inference"
-            )
+settings = runtime.settings(globals())
+left = {
+    name: runtime.find_output(settings.output_dir, name, "04_tta_inference")
+    for name in ("scores.csv", "answers")
+}
+scores = results.load_scores(left["scores.csv"])
+answers = results.load_answers(left["answers"])
+names = settings.members or results.members_of(scores)
+print(f"members: {', '.join(names)}")
+
+
+# %%
+def load(split):
+    files = [
+        runtime.find_output(
+            settings.output_dir, f"{name}/{split}.npz", "04_tta_inference"
         )
         for name in names
     ]
-    for split in ("holdout", "test")
-}
-print(f"members: {', '.join(names)}")
+    return [Ranking.load(file) for file in files]
+
+
+rankings = {split: load(split) for split in ("holdout", "test")}
 
 # %% [markdown]
 # ## The search
 #
 # Checkpoints were picked on one half of the hold-out, so weights are picked on
 # the other.  Weights that were picked on some videos flatter themselves there,
-# so each search is also scored on videos it did not see (*cross-fitted*): that
-# column is the one to believe.
+# so each search is also scored on videos it did not see (*cross-fitted*).  That
+# column is the one to believe: where equal weights win it, the hold-out is too
+# small to choose weights on.  What goes into the submission is the paper's
+# choice, Bayesian optimisation.
 
 # %%
 folder = settings.output_dir / "ensemble"
 folder.mkdir(exist_ok=True)
-answers = results.load_answers(settings.output_dir)
 ratings = answers["hold-out"]
+half = ratings["video_id"].unique()
 search = ensemble.search_weights(
-    [r.restrict(ratings["video_id"].unique()) for r in rankings["holdout"]],
+    [ranking.restrict(half) for ranking in rankings["holdout"]],
     ratings,
     names=names,
     max_evaluations=settings.evaluations,
@@ -76,6 +88,7 @@ search = ensemble.search_weights(
     checkpoint=folder / "search.json",
     progress=ensemble.print_progress,
 )
+(folder / "search.json").unlink()  # it served a search that is now over
 print(search.comparison.round(4).to_string(index=False))
 
 # %% [markdown]
@@ -96,6 +109,11 @@ plots.show(figure, settings.output_dir, "05_weights")
 figure = plots.agreement(search.agreement)
 plots.show(figure, settings.output_dir, "05_agreement")
 search.members.to_csv(folder / "weights.csv", index=False)
+
+# %% [markdown]
+# On the right, red means that the others do better without that member.
+#
+# ## Which classes gain?
 
 # %%
 figure = plots.class_gains(search.classes)
@@ -119,7 +137,7 @@ print(f"{path}: {checked['classes']} classes, {checked['segments']:,} segments")
 # ## The whole story in one table
 
 # %%
-table = results.final_table(settings.output_dir, fused, answers, search)
+table = results.final_table(scores, fused, answers, search)
 table.to_csv(folder / "scores.csv")
 print(results.as_text(table))
 print(f"\nsubmission: {path}\nfigures:    {settings.output_dir / 'figures'}")

@@ -127,6 +127,36 @@ def test_a_stage_before_the_one_it_needs_says_which(
 
 
 @pytest.mark.slow
+def test_the_ensemble_finds_an_attached_output(chain, tmp_path):
+    output, _ = chain
+    attached = tmp_path / "input" / "notebooks" / "me" / "inference"
+    attached.parent.mkdir(parents=True)
+    attached.symlink_to(output)
+    code = (
+        "import runpy, sys; from kit import runtime;"
+        f"runtime.INPUTS['here'] = [{str(tmp_path / 'input')!r}];"
+        f"sys.argv = ['05_ensemble.py', '--output-dir', {str(tmp_path)!r},"
+        "'--evaluations', '12', '--seed', '3'];"
+        "runpy.run_path('notebooks/05_ensemble.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        folder / "ensemble" / "submission.csv" for folder in (output, tmp_path)
+    )
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_same_workspace_starts_anew(chain):
+    output, _ = chain
+    done = run("05_ensemble", output, "--evaluations", "13")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_another_hold_out_than_that_of_pre_training_is_refused(chain, sample):
     output, _ = chain
     flags = ("--data-dir", sample, "--holdout-fraction", "0.2")

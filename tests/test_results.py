@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,15 +85,50 @@ def test_the_oracle_beats_a_random_order_by_far(sample):
     assert row["fine-tuned"] > 10 * row["random"]
 
 
-def test_only_members_with_both_rankings_are_found(tmp_path):
-    for name in ("BERTMean", "GatedNetVLAD", "Logistic"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "holdout.npz").touch()
-    with pytest.raises(ValueError, match="04_tta_inference"):
-        results.ranked_members(tmp_path)
-    for name in ("BERTMean", "Logistic"):
-        (tmp_path / name / "test.npz").touch()
-    assert results.ranked_members(tmp_path) == ["BERTMean"]
+def test_the_members_of_a_table_are_the_papers():
+    index = [("GatedNetVLAD", "test"), ("Logistic", "test"), ("X", "test")]
+    table = pd.DataFrame(
+        {"+ TTA": 0.5},
+        index=pd.MultiIndex.from_tuples(index, names=["member", "measure"]),
+    )
+    assert results.members_of(table) == ["GatedNetVLAD"]
+    assert "SIMULATED" not in results.as_text(table)
+    truth = table.rename(index={"test": "test truth"})
+    assert results.as_text(truth).startswith("SIMULATED")
+
+
+def test_answers_of_an_earlier_run_do_not_stay(tmp_path):
+    both = {"hold-out": ratings(1, 0, 1), "test": ratings(0, 0, 1)}
+    results.save_answers(tmp_path, both)
+    results.save_answers(tmp_path, {"hold-out": ratings(1, 1, 1)})
+    assert list(results.load_answers(tmp_path)) == ["hold-out"]
+
+
+def test_the_final_table_has_the_ensemble_beside_its_members(tmp_path):
+    answers = {"hold-out": ratings(1, 0, 0), "test": ratings(1, 0, 0)}
+    scores = results.score_table(
+        {
+            ("BERTMean", split, "+ TTA"): ranking(0.9, 0.5, 0.1)
+            for split in ("holdout", "test")
+        },
+        answers,
+        [3],
+    )
+    scores.to_csv(tmp_path / "scores.csv")
+    search = SimpleNamespace(
+        comparison=pd.DataFrame(
+            {"method": ["Bayesian optimisation"], "cross_fitted": [0.7]}
+        ),
+        members=pd.DataFrame({"member": ["BERTMean"], "weight": [1.0]}),
+    )
+    fused = {"test": ranking(0.1, 0.9, 0.5), "holdout": ranking(0, 0, 0)}
+    table = results.final_table(
+        results.load_scores(tmp_path / "scores.csv"), fused, answers, search
+    )
+    assert table.loc[("Ensemble", "hold-out"), "+ TTA"] == 0.7
+    assert table.loc[("Ensemble", "test"), "+ TTA"] == pytest.approx(1 / 3)
+    assert table.loc[("BERTMean", "test"), "weight"] == 1
+    assert "cross-fitted" in results.as_text(table)
 
 
 def test_the_richest_video_has_the_most_concepts():

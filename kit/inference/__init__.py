@@ -1,9 +1,10 @@
 """From a model and shards to rankings: windows, shifts, best K per class."""
 
 from kit.inference.localize import find_video, localize
-from kit.inference.parts import rank_part, stop_unless_merged
+from kit.inference.parts import parse_part, rank_part, stop_unless_merged
 from kit.inference.rank import print_progress, rank_segments
 from kit.inference.scoring import (
+    AVERAGING,
     Scoring,
     mean_over_snippets,
     over_whole_video,
@@ -15,11 +16,13 @@ from kit.inference.windows import (
 )
 
 __all__ = [
+    "AVERAGING",
     "Scoring",
     "find_video",
     "localize",
     "mean_over_snippets",
     "over_whole_video",
+    "parse_part",
     "print_progress",
     "rank_part",
     "rank_segments",

@@ -14,6 +14,22 @@ from kit.inference.scoring import Scoring
 from kit.ranking import Ranking
 
 
+def parse_part(part: str) -> tuple[int, int]:
+    """The number of a part and how many there are, from `"i/n"`.
+
+    Raises:
+        ValueError: Where `part` is not of that form.
+    """
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
+    number, count = map(int, match.groups()) if match else (1, 0)
+    if number > count:
+        raise ValueError(
+            "`part` is the number of a part and how many there are, such as "
+            f"'2/4'. Received: part={part!r}"
+        )
+    return number, count
+
+
 def rank_part(
     model: keras.Model,
     shards,
@@ -43,13 +59,7 @@ def rank_part(
     Raises:
         ValueError: Where `part` is not of that form.
     """
-    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
-    number, count = map(int, match.groups()) if match else (1, 0)
-    if number > count:
-        raise ValueError(
-            "`part` is the number of a part and how many there are, such as "
-            f"'2/4'. Received: part={part!r}"
-        )
+    number, count = parse_part(part)
     folder = Path(folder)
     spec = models.frame_spec(model)
     scoring = Scoring(**(scoring or {}), segment_frames=spec.segment_frames)
