@@ -151,15 +151,6 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "stage.weights.h5"
     evaluate_every = min(evaluate_every, steps)
-    callbacks = [
-        SegmentMAP(lambda: evaluate(model)),
-        _KeepWeights(model, weights, keep),
-        keras.callbacks.TerminateOnNaN(),
-    ]
-    if patience is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping("map", patience=patience, mode="max")
-        )
     trainee = models.training_model(model)
     trainee.compile(
         keras.optimizers.Adam(
@@ -171,7 +162,7 @@ def fit(
         batches,
         epochs=steps // evaluate_every,
         steps_per_epoch=evaluate_every,
-        callbacks=callbacks,
+        callbacks=_callbacks(model, evaluate, weights, keep, patience),
         shuffle=False,  # the batches are; else Keras warns
         verbose=2,
     ).history
@@ -181,13 +172,9 @@ def fit(
             "start the stage again; the last good weights are in "
             f"{weights}. Received: learning_rate={learning_rate}"
         )
+    model.load_weights(weights)
     table = pd.DataFrame({"loss": history["loss"], "map": history["map"]})
     table.insert(0, "step", evaluate_every * np.arange(1, len(table) + 1))
-    model.load_weights(weights)
-    _replace(
-        folder / "history.csv",
-        lambda path: path.write_text(table.to_csv(index=False)),
-    )
     config = {
         "format": FORMAT,
         "steps": int(table["step"].iloc[-1]),
@@ -197,11 +184,22 @@ def fit(
         "best_map": float(table["map"].max()),
         **(facts or {}),
     }
-    _replace(
-        folder / "config.json",
-        lambda path: path.write_text(json.dumps(config, indent=1)),
-    )
+    _write_text(folder / "history.csv", table.to_csv(index=False))
+    _write_text(folder / "config.json", json.dumps(config, indent=1))
     return table
+
+
+def _callbacks(model, evaluate, weights, keep, patience):
+    callbacks = [
+        SegmentMAP(lambda: evaluate(model)),
+        _KeepWeights(model, weights, keep),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    if patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping("map", patience=patience, mode="max")
+        )
+    return callbacks
 
 
 def save_model(model: keras.Model, path) -> None:
@@ -230,6 +228,10 @@ class _KeepWeights(keras.callbacks.Callback):
         if math.isfinite(logs["loss"]) and (better or self.keep == "last"):
             self.best = logs["map"]
             _replace(self.path, self.kept.save_weights)
+
+
+def _write_text(path, text):
+    _replace(path, lambda scratch: scratch.write_text(text))
 
 
 def _replace(path, write):
