@@ -56,8 +56,8 @@ from kit import (
 
 settings = runtime.settings(globals(), needs=("validate", "test"))
 names = [*settings.members, presets.REFERENCE]
-stages = {name: runtime.pretrained(settings, name) for name in names}
 files = {name: runtime.finetuned(settings, name) for name in names}
+stages = {name: runtime.pretrained(settings, name) for name in names}
 print(runtime.prepare(settings.seed))
 
 # %% [markdown]
