@@ -44,7 +44,8 @@ class Study:
         self.shards = data.list_shards(self.sample, "test")
         self.ratings = synthetic.load_test_ratings(self.sample)
         self.truth = synthetic.load_truth(self.sample)
-        self.names = results.ranked_members(workspace)
+        scores = results.load_scores(workspace / "scores.csv")
+        self.names = results.members_of(scores)
         self.models = {
             name: keras.saving.load_model(workspace / name / "model.keras")
             for name in self.names
@@ -83,7 +84,7 @@ class Study:
             self.compare("fine-tuned less pre-trained", name, after["plain"],
                          before)  # fmt: skip
             self.compare("TTA less none", name, after["tta"], after["plain"])
-        answers = results.load_answers(self.workspace)["hold-out"]
+        answers = results.load_answers(self.workspace / "answers")["hold-out"]
         alone = {
             name: metrics.mean_average_precision(
                 Ranking.load(self.workspace / name / "holdout.npz"),
