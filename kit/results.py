@@ -175,6 +175,12 @@ def final_table(scores, fused, answers, search) -> pd.DataFrame:
     table = pd.concat([scores, ensemble]).reindex(columns=STAGES)
     weight = search.members.set_index("member")["weight"]
     table["weight"] = table.index.get_level_values("member").map(weight)
+    # On the same footing as the ensemble's row, which those above are not.
+    table.attrs["cross_fitted"] = {
+        method: round(float(methods.loc[method, "cross_fitted"]), 4)
+        for method in ("best single", "equal weights")
+        if method in methods.index
+    }
     return table
 
 
@@ -190,6 +196,7 @@ def as_text(table: pd.DataFrame) -> str:
     if "Ensemble" in table.index.get_level_values("member"):
         lines.append(
             "Ensemble, hold-out: cross-fitted, the mean of two halves, each "
-            "with weights from the other."
+            "with weights from the other; compare it with "
+            f"{table.attrs.get('cross_fitted')}, not with the rows above."
         )
     return "\n".join(lines)

@@ -117,7 +117,10 @@ def test_the_final_table_has_the_ensemble_beside_its_members(tmp_path):
     scores.to_csv(tmp_path / "scores.csv")
     search = SimpleNamespace(
         comparison=pd.DataFrame(
-            {"method": ["Bayesian optimisation"], "cross_fitted": [0.7]}
+            {
+                "method": ["best single", "Bayesian optimisation"],
+                "cross_fitted": [0.65, 0.7],
+            }
         ),
         members=pd.DataFrame({"member": ["BERTMean"], "weight": [1.0]}),
     )
@@ -128,7 +131,7 @@ def test_the_final_table_has_the_ensemble_beside_its_members(tmp_path):
     assert table.loc[("Ensemble", "hold-out"), "+ TTA"] == 0.7
     assert table.loc[("Ensemble", "test"), "+ TTA"] == pytest.approx(1 / 3)
     assert table.loc[("BERTMean", "test"), "weight"] == 1
-    assert "cross-fitted" in results.as_text(table)
+    assert "{'best single': 0.65}" in results.as_text(table)
 
 
 def test_the_richest_video_has_the_most_concepts():
