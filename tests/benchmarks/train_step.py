@@ -6,6 +6,7 @@ serves a CPU and a GPU.
 """
 
 import argparse
+import gc
 import os
 import time
 
@@ -63,6 +64,7 @@ def _compare(name, arguments, prepare, flops_factor):
         )
         del model
         keras.utils.clear_session()
+        gc.collect()  # two models of 281 M parameters fill a machine
     table(
         f"{name}: {options.backend}, {options.dtype}, batch {batch_size}, "
         f"xla {options.xla}; a {peak / 1e9:,.0f} GFLOP/s peak, measured",
