@@ -146,5 +146,7 @@ def plain(model):
 
     copy = keras.models.clone_model(model, clone_function=clone)
     for old, new in zip(model.weights, copy.weights, strict=True):
-        new.assign(old.value)
+        # By way of NumPy: on JAX the two would share a buffer that a step of
+        # either gives away.
+        new.assign(ops.convert_to_numpy(old.value))
     return copy
