@@ -20,7 +20,6 @@ FLOORS = [
     {"results", "runtime"},
 ]
 NEIGHBOURS = {
-    ("losses", "models"),
     ("ensemble", "submission"),
     ("inference", "ensemble"),
 }
