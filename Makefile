@@ -6,6 +6,7 @@ OUTPUT ?= outputs
 SEED ?= 0
 MEMBERS ?=
 DATA ?=
+OWNER ?=
 # More arguments for pytest or the benchmarks.
 FLAGS ?=
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ EXTRA := $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproj
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-floor test-jax lint bench notebooks clean
+.PHONY: demo train cost test test-floor test-jax lint bench notebooks kaggle clean
 
 # MEMBERS=BERTMean,GatedNetVLAD and DATA=/folder choose others than the sample's.
 demo: $(VENV)/ready
@@ -35,6 +36,17 @@ demo: $(VENV)/ready
 			flags="$$flags $(addprefix --data-dir ,$(DATA))" ;; esac; \
 		$(BIN)/python $$notebook --output-dir $(OUTPUT) --seed $(SEED) $$flags; \
 	done
+
+# Any members through both stages: a member for each GPU, going on where a run
+# before ended.  FLAGS="--steps 1000" and the like, see `kit/stages/__main__.py`.
+train: $(VENV)/ready
+	$(BIN)/python -m kit.stages --output-dir $(OUTPUT) --seed $(SEED) \
+		$(addprefix --members ,$(MEMBERS)) $(addprefix --data-dir ,$(DATA)) $(FLAGS)
+
+# What each member would take on this device, from this data source.
+cost: $(VENV)/ready
+	$(BIN)/python -m kit.stages.cost --output-dir $(OUTPUT) \
+		$(addprefix --members ,$(MEMBERS)) $(addprefix --data-dir ,$(DATA)) $(FLAGS)
 
 # On the CPU, also where there is a GPU: only there are runs the same to the bit.
 test test-floor test-jax: export CUDA_VISIBLE_DEVICES =
@@ -62,6 +74,11 @@ bench: $(VENV)/ready-test
 
 notebooks: $(VENV)/ready
 	$(BIN)/jupytext --to ipynb --update $(NOTEBOOKS)
+
+# OWNER is your name on Kaggle; DATA=owner/name,... attaches more data sets, and
+# DATA=sample none, so that the notebooks simulate their data.
+kaggle: $(VENV)/ready
+	@$(BIN)/python -m kit.runtime.kaggle "$(OWNER)" $(addprefix --data=,$(DATA))
 
 clean:
 	rm -rf .venv .venv-floor outputs build *.egg-info .pytest_cache .ruff_cache \

@@ -17,7 +17,7 @@ MEASURES = {
 }
 
 
-def known_answers(data_dir, validate, holdout) -> dict[str, pd.DataFrame]:
+def known_answers(data_dir, validate, holdout, spec) -> dict[str, pd.DataFrame]:
     """The ratings that rankings can be scored on, by measure.
 
     `"hold-out"` are those of the half of the hold-out that picked no
@@ -25,7 +25,9 @@ def known_answers(data_dir, validate, holdout) -> dict[str, pd.DataFrame]:
     of the test split, and `"test truth"`, a row for every segment and class.
     """
     answers = {
-        "hold-out": data.ratings(validate, holdout=holdout, part="ensemble")
+        "hold-out": data.ratings(
+            validate, spec=spec, holdout=holdout, part="ensemble"
+        )
     }
     if synthetic.is_sample(data_dir):
         answers["test"] = synthetic.load_test_ratings(data_dir)
@@ -106,9 +108,13 @@ def save_answers(folder, answers: dict[str, pd.DataFrame]) -> None:
         ratings.to_csv(_answers(folder, measure), index=False)
 
 
-def load_answers(folder) -> dict[str, pd.DataFrame]:
-    """What `save_answers` left."""
-    return {
+def load_answers(folder, *others) -> dict[str, pd.DataFrame]:
+    """What `save_answers` left.
+
+    Raises:
+        ValueError: Where it left something else in one of `others`.
+    """
+    answers = {
         measure: pd.read_csv(
             _answers(folder, measure),
             dtype={"video_id": str},
@@ -117,15 +123,32 @@ def load_answers(folder) -> dict[str, pd.DataFrame]:
         for measure in MEASURES
         if _answers(folder, measure).exists()
     }
+    for other in others:
+        found = load_answers(other)
+        if list(found) != list(answers) or not all(
+            found[measure].equals(answers[measure]) for measure in found
+        ):
+            raise ValueError(
+                "Members must be ranked on the same data and hold-out to be "
+                "compared: run 04_tta_inference again for those that differ, "
+                f"or detach them. Received: {folder} and {other}"
+            )
+    return answers
 
 
 def _answers(folder, measure):
     return Path(folder, f"{measure.replace(' ', '_')}.csv")
 
 
-def load_scores(path) -> pd.DataFrame:
-    """The table of `score_table` that notebook 4 left."""
-    return pd.read_csv(path, index_col=["member", "measure"])
+def load_scores(*paths) -> pd.DataFrame:
+    """The tables of `score_table` that notebook 4 left, in one.
+
+    Where members were ranked apart, each table has the references as well;
+    the first is kept.
+    """
+    index = ["member", "measure"]
+    table = pd.concat([pd.read_csv(path, index_col=index) for path in paths])
+    return table[~table.index.duplicated()]
 
 
 def richest_video(truth, most: int = 4) -> tuple[str, list[int]]:
@@ -139,6 +162,53 @@ def richest_video(truth, most: int = 4) -> tuple[str, list[int]]:
     video_id = yes.groupby("video_id")["label"].nunique().idxmax()
     shown = yes[yes["video_id"] == video_id]["label"].value_counts()
     return video_id, sorted(shown.index[:most])
+
+
+def most_disputed(targets, most: int = 3) -> tuple[int, np.ndarray]:
+    """The class with the most of both answers, and some segments of each.
+
+    Args:
+        targets: `(n, num_classes)`: 1 yes, 0 no, -1 not rated.
+        most: So many segments an answer, at most.
+
+    Returns:
+        The column, and rows: those that say yes, then those that say no.
+    """
+    yes, no = targets == 1, targets == 0
+    column = int(np.minimum(yes.sum(axis=0), no.sum(axis=0)).argmax())
+    rows = [np.flatnonzero(said[:, column])[:most] for said in (yes, no)]
+    return column, np.concatenate(rows)
+
+
+def scores_by_place(rankings, names, points: int = 200) -> pd.DataFrame:
+    """The score that each member gives the segment at a place of its list.
+
+    Args:
+        rankings: The members, with scores.
+        names: Of the members.
+        points: Look at so many places, on a logarithmic scale.
+
+    Returns:
+        A row per place, from 1; a column per member: the median of classes.
+    """
+    lists = {
+        name: [ranking.scores[ranking.span(i)] for i in ranking.class_ids]
+        for name, ranking in zip(names, rankings, strict=True)
+    }
+    lengths = [len(scores) for each in lists.values() for scores in each]
+    shortest = min(filter(None, lengths))  # a class may be left out
+    places = np.unique(np.geomspace(1, shortest, points).astype(int))
+    medians = {
+        name: np.median([s[places - 1] for s in each if len(s)], axis=0)
+        for name, each in lists.items()
+    }
+    return pd.DataFrame(medians, index=pd.Index(places, name="place"))
+
+
+def to_submit(scores: pd.DataFrame, which: str) -> list[str]:
+    """The member that is `"best"` on the hold-out with TTA, or `"all"`."""
+    found = scores.xs("hold-out", level="measure")["+ TTA"].dropna()
+    return list(found.index) if which == "all" else [found.idxmax()]
 
 
 def members_of(scores: pd.DataFrame) -> list[str]:

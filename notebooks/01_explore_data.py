@@ -17,23 +17,36 @@
 #
 # **In**: TFRecord shards `train*` and `validate*`; with none, a sample is
 # simulated.  **Out**: the figures below, also under `figures/`.
-# **Time**: under a minute on the sample, a few minutes on a T4 with real
-# shards, of which only the first 20 of a split are read.  **Score to expect**:
-# none yet.
+# **Time**: under a minute on the sample; on real shards, of which the first 20
+# of a split are read, a few minutes, on a T4 or without one.
+# **Score to expect**: none yet, but the score of a random order to beat.
 
 # %% tags=["parameters"]
 data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
 output_dir = None  # where results go; None: the working folder of the host
 seed = 0  # of everything drawn at random, the simulated sample included
+frame_spec = None  # rgb,audio,max_frames,segment_frames of other features
+num_classes = None  # size of the vocabulary of the video labels
 
 # %%
+import os
 import sys
 from glob import glob
+from importlib.util import find_spec
 
-# The kit is installed, or lies beside the notebooks or in attached data.
-sys.path += [".", "..", f"{sys.path[0]}/.."]
-for depth in range(1, 6):
-    sys.path += glob(f"/kaggle/input/{'*/' * depth}")
+# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
+sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
+attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
+sys.path += [path.removesuffix("kit/spec.py") for path in attached]
+if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
+    from google.colab import drive
+
+    drive.mount("/content/drive")
+    sys.path += glob("/content/drive/MyDrive/*/")
+
+from kit import runtime
+
+runtime.install_missing()
 
 # %%
 import numpy as np
@@ -67,7 +80,9 @@ print(f"{len(settings.segment_classes)} segment classes")
 
 # %%
 num_frames, label_counts = [], 0
-videos = data.videos(train[:first_shards], num_classes=settings.num_classes)
+videos = data.videos(
+    train[:first_shards], num_classes=settings.num_classes, spec=settings.spec
+)
 for inputs, labels in videos.as_numpy_iterator():
     num_frames.extend(inputs["mask"].sum(axis=1))
     label_counts = label_counts + labels.sum(axis=0, dtype=int)
@@ -91,7 +106,7 @@ plots.show(figure, settings.output_dir, "01_labels_per_class")
 # rated it" wherever the kit holds targets.
 
 # %%
-ratings = data.ratings(validate[:first_shards])
+ratings = data.ratings(validate[:first_shards], spec=settings.spec)
 rated = ratings.groupby(["video_id", "start"]).size()
 print(f"{len(ratings):,} ratings of {len(rated):,} segments")
 print(f"{ratings['score'].mean():.1%} say yes")
@@ -99,19 +114,48 @@ figure = plots.ratings_per_class(ratings, settings.names)
 plots.show(figure, settings.output_dir, "01_ratings_per_class")
 
 # %% [markdown]
-# A class that is rated *yes* half the time scores about one half for a random
-# order.  So a local score means little without the score of a random order
-# beside it, and every notebook prints that.
+# The score of the competition looks at the rated segments alone.  Each class'
+# list is cut at $K = 100{,}000$, unrated segments are dropped, and what is left
+# is scored by eq. 1:
 #
-# ## One video
+# $$\mathrm{MAP@}K = \frac{1}{C} \sum_{c=1}^{C} \frac{1}{N_c}
+# \sum_{k=1}^{K} P(k)\, \mathrm{rel}(k)$$
+#
+# with $P(k)$ the share of *yes* among the first $k$, $\mathrm{rel}(k) = 1$
+# where number $k$ is a *yes*, and $N_c$ all the *yes* of class $c$.  A class
+# that is rated *yes* half the time so scores about one half for a random order:
+# a local score means little without that of a random order beside it, and every
+# notebook prints it.
+
+# %% [markdown]
+# ## From bytes to values
+#
+# A byte $q$ stands for the value
+#
+# $$x = \frac{4}{255}\, q - 1.9921875,$$
+#
+# a grid of 256 values around zero.  The layer `FrameFeatures` does this inside
+# every model, so that a saved model takes the bytes that lie on disk.
+
+# %%
+video_id = ratings["video_id"].value_counts(sort=True).index[0]
+raw = inference.find_video(validate[:first_shards], video_id, settings.spec)
+values = raw * np.float32(SCALE) + np.float32(OFFSET)
+figure = plots.value_ranges(raw, values, settings.spec)
+plots.show(figure, settings.output_dir, "01_value_ranges")
+print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
+
+# %% [markdown]
+# Below is the byte, above the value it stands for.  Padding must be zero
+# *after* this step, in the middle of the figure; a padded byte of 0 would stand
+# at its left end, as far from nothing as a feature can be.
+#
+# ## What does a video look like?
 #
 # Columns are seconds, rows are features, and the bars below are the segments a
 # person was asked about.
 
 # %%
-video_id = ratings["video_id"].value_counts(sort=True).index[0]
-raw = inference.find_video(validate[:first_shards], video_id)
-values = raw * np.float32(SCALE) + np.float32(OFFSET)
 figure = plots.video_strip(
     values,
     settings.spec,
@@ -121,19 +165,10 @@ figure = plots.video_strip(
 plots.show(figure, settings.output_dir, "01_video")
 
 # %% [markdown]
-# ## From bytes to values
+# A concept is a pattern across many features that lasts for some seconds: look
+# for stretches in which a row keeps its colour, and whether they agree with the
+# bars.  In most frames it is faint, which is why a model is needed.
 #
-# A byte `q` stands for `q * 4 / 255 - 1.9921875`, a grid of 256 values around
-# zero.  The layer `FrameFeatures` does this inside every model, so that a saved
-# model takes the bytes that lie on disk.  Padding is zero *after* this step,
-# not before: a padded byte of 0 would stand for -1.99.
-
-# %%
-figure = plots.value_ranges(raw, values)
-plots.show(figure, settings.output_dir, "01_value_ranges")
-print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
-
-# %% [markdown]
 # **Learned**: labels of whole videos are plentiful and vague, ratings of
 # segments few and exact, and chance is a strong rival.
 # **Next**: `02_pretrain` learns from the plentiful ones.

@@ -26,31 +26,48 @@ output_dir = None  # where results go; None: the working folder of the host
 seed = 0  # of everything drawn at random, the simulated sample included
 members = None  # names in kit.presets.MEMBERS, comma-separated
 scale = None  # "paper" or "tiny"
+pack_dir = None  # a pack of snippets, to train on in place of shards
+frame_spec = None  # rgb,audio,max_frames,segment_frames of other features
+num_classes = None  # size of the vocabulary of the video labels
 steps = None  # optimisation steps of a member
 batch_size = None  # examples a step
 learning_rate = None  # at the start; times 0.9 every 2 M examples
 evaluate_every = None  # steps between two looks at the hold-out
 holdout_fraction = None  # share of the validate videos never trained on
+warmup_steps = None  # steps over which the learning rate rises from zero
+averaging_share = None  # of the weights before, in those that are kept
+precision = None  # a dtype policy of Keras; None: what suits the device
+devices = None  # "all" spreads a member over all; None: a member for each GPU
+workers = None  # members at once; None: one for each GPU
+time_limit = None  # hours until it stops, to go on later; None: the host's
+restart = None  # yes: begin anew, whatever there is
 
 # %%
+import os
 import sys
 from glob import glob
+from importlib.util import find_spec
 
-# The kit is installed, or lies beside the notebooks or in attached data.
-sys.path += [".", "..", f"{sys.path[0]}/.."]
-for depth in range(1, 6):
-    sys.path += glob(f"/kaggle/input/{'*/' * depth}")
+# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
+sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
+attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
+sys.path += [path.removesuffix("kit/spec.py") for path in attached]
+if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
+    from google.colab import drive
+
+    drive.mount("/content/drive")
+    sys.path += glob("/content/drive/MyDrive/*/")
+
+from kit import runtime
+
+runtime.install_missing()
 
 # %%
-from kit import data, plots, presets, runtime, training
+from kit import plots, presets, runtime, stages
 
-settings = runtime.settings(
-    globals(),
-    needs=("train", "validate"),
-    paper=dict(steps=200_000, learning_rate=1e-4, evaluate_every=10_000),
-    sample=dict(steps=240, learning_rate=1e-3, evaluate_every=40),
-)
-print(runtime.prepare(settings.seed))
+settings = runtime.settings(globals(), **stages.PLANS["pretrain"])
+names = [*settings.members, presets.REFERENCE]
+print(runtime.prepare(settings.seed, settings.precision, settings.devices))
 
 # %% [markdown]
 # ## What is held out
@@ -60,66 +77,38 @@ print(runtime.prepare(settings.seed))
 # of the hold-out picks checkpoints, the other the weights of the ensemble.
 
 # %%
-train = data.list_shards(settings.data_dir, "train")
-validate = data.list_shards(settings.data_dir, "validate")
-checkpoint_half = dict(holdout=settings.holdout, part="checkpoint")
-evaluate = training.SegmentEvaluation(
-    data.rated_segments(
-        validate,
-        class_ids=settings.segment_classes,
-        **checkpoint_half,
-        with_ids=True,
-    ),
-    data.ratings(validate, **checkpoint_half),
-    settings.segment_classes,
-)
+evaluate = stages.evaluation(settings)
 floor = evaluate.floor()
-print(f"{len(evaluate.starts):,} rated segments; random order: {floor:.4f}")
+print(f"a random order of them: MAP {floor:.4f}")
 
 # %% [markdown]
 # ## Snippets
 #
 # A BERT member and GatedNetVLAD see five frames in a row, from anywhere in the
 # video; MixNeXtVLAD sees 60 or 300.  Which frames is drawn anew in every epoch.
-
+# They stay bytes until they are on the device.
 
 # %%
-def snippets(name):
-    return data.videos(
-        train + validate,
-        num_classes=settings.num_classes,
-        **presets.sampling(name, settings.scale),
-        batch_size=settings.batch_size,
-        holdout=settings.holdout,
-        part="training",
-        shuffle=True,
-        seed=settings.seed,
-        repeat=True,
-    )
-
+batches = stages.video_batches(settings, names[0])
+inputs, targets = next(iter(batches(0)))
+for key, value in {**inputs, "targets": targets}.items():
+    print(f"{key:<8} {value.dtype.name:<6} {tuple(value.shape)}")
+print(f"labels a video: {(targets.numpy() == 1).sum(axis=1).mean():.1f}")
 
 # %% [markdown]
 # ## Train
 #
-# Adam with each tensor's gradient clipped to a norm of 1, and the learning rate
-# times 0.9 every 2 M examples.  The loss is binary cross-entropy over all
-# video classes; MixNeXtVLAD adds the distillation of eq. 17-19.
+# Adam with each tensor's gradient clipped to a norm of 1; at the paper's size
+# 200,000 steps of 128 examples, the learning rate 1e-4 times 0.9 every 2 M
+# examples.  The loss is binary cross-entropy over all video classes;
+# MixNeXtVLAD adds the distillation of eq. 17-19.
+#
+# Every look at the hold-out ends with a checkpoint.  When the session ends, run
+# the notebook again, in the same folder or with its old output attached: it
+# goes on where it was.  With several GPUs each trains a member of its own.
 
 # %%
-histories = {}
-for name in [*settings.members, presets.REFERENCE]:
-    model = presets.build(
-        name, settings.num_classes, scale=settings.scale, seed=settings.seed
-    )
-    print(f"\n{name}: {model.count_params():,} parameters")
-    histories[name] = training.fit(
-        model,
-        snippets(name),
-        folder=settings.output_dir / name / "pretrain",
-        evaluate=evaluate,
-        keep="last",
-        **runtime.stage(settings, name, model, settings.scale),
-    )
+histories = stages.train("pretrain", settings, names, evaluate)
 
 # %% [markdown]
 # ## Did it learn to find segments from labels of videos?
@@ -132,6 +121,9 @@ for name in [*settings.members, presets.REFERENCE]:
 # %%
 figure = plots.learning_curves(histories, floor)
 plots.show(figure, settings.output_dir, "02_learning_curves")
+
+# %%
+print(stages.table(settings, ["pretrain"], names).to_string())
 
 # %% [markdown]
 # A curve on the right that turns down while its loss still falls has begun to

@@ -31,32 +31,46 @@ learning_rate = None  # at the start; times 0.9 every 2 M examples
 evaluate_every = None  # steps between two looks at the hold-out
 patience = None  # looks without a better score before training stops
 holdout_fraction = None  # share of the validate videos never trained on
+from_scratch = None  # yes: without notebook 2, from fresh weights
+scale = None  # "paper" or "tiny"; from scratch only
+frame_spec = None  # rgb,audio,max_frames,segment_frames of other features
+num_classes = None  # size of the vocabulary of the video labels
+warmup_steps = None  # steps over which the learning rate rises from zero
+averaging_share = None  # of the weights before, in those that are kept
+precision = None  # a dtype policy of Keras; None: what suits the device
+devices = None  # "all" spreads a member over all; None: a member for each GPU
+workers = None  # members at once; None: one for each GPU
+time_limit = None  # hours until it stops, to go on later; None: the host's
+restart = None  # yes: begin anew, whatever there is
 
 # %%
+import os
 import sys
 from glob import glob
+from importlib.util import find_spec
 
-# The kit is installed, or lies beside the notebooks or in attached data.
-sys.path += [".", "..", f"{sys.path[0]}/.."]
-for depth in range(1, 6):
-    sys.path += glob(f"/kaggle/input/{'*/' * depth}")
+# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
+sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
+attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
+sys.path += [path.removesuffix("kit/spec.py") for path in attached]
+if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
+    from google.colab import drive
+
+    drive.mount("/content/drive")
+    sys.path += glob("/content/drive/MyDrive/*/")
+
+from kit import runtime
+
+runtime.install_missing()
 
 # %%
 import pandas as pd
 
-from kit import data, models, plots, presets, runtime, training
+from kit import plots, presets, runtime, stages
 
-settings = runtime.settings(
-    globals(),
-    needs=("validate",),
-    paper=dict(
-        steps=20_000, learning_rate=5e-5, evaluate_every=200, patience=25
-    ),
-    sample=dict(steps=300, learning_rate=3e-4, evaluate_every=25, patience=8),
-)
+settings = runtime.settings(globals(), **stages.PLANS["finetune"])
 names = [*settings.members, presets.REFERENCE]
-stages = {name: runtime.pretrained(settings, name) for name in names}
-print(runtime.prepare(settings.seed))
+print(runtime.prepare(settings.seed, settings.precision, settings.devices))
 
 # %% [markdown]
 # ## The rated segments
@@ -64,64 +78,33 @@ print(runtime.prepare(settings.seed))
 # A row of targets holds 1, 0 or -1 for each segment class.  Nearly all are -1.
 
 # %%
-validate = data.list_shards(settings.data_dir, "validate")
-segments = dict(class_ids=settings.segment_classes, holdout=settings.holdout)
-first = data.rated_segments(validate, **segments, part="training")
-_, targets = next(iter(first))
+_, targets = next(iter(stages.segment_batches(settings)(0)))
 meaning = {-1: "unrated", 0: "no", 1: "yes"}
 print(pd.Series(targets.numpy().ravel()).map(meaning).value_counts())
 
 # %%
-evaluate = training.SegmentEvaluation(
-    data.rated_segments(validate, **segments, part="checkpoint", with_ids=True),
-    data.ratings(validate, holdout=settings.holdout, part="checkpoint"),
-    settings.segment_classes,
-)
+evaluate = stages.evaluation(settings)
 floor = evaluate.floor()
-print(f"{len(evaluate.starts):,} rated segments; random order: {floor:.4f}")
+print(f"a random order of them: MAP {floor:.4f}")
 
 # %% [markdown]
 # ## Train
 #
-# The head keeps the columns of the segment classes alone.  Every few steps the
-# hold-out is ranked, and the weights with the best MAP are kept.
-
-
-# %%
-def rated_batches():
-    return data.rated_segments(
-        validate,
-        **segments,
-        part="training",
-        batch_size=settings.batch_size,
-        shuffle=True,
-        seed=settings.seed,
-        repeat=True,
-    )
-
+# The head keeps the columns of the segment classes alone.  At the paper's size
+# the learning rate is 5e-5; every 200 steps the hold-out is ranked and the
+# weights with the best MAP are kept.  It ends after 20,000 steps, or when 25
+# looks brought nothing better.
 
 # %%
-histories, levels = {}, {}
-for name in names:
-    model = presets.load(stages[name])
-    model = models.restrict_classes(model, settings.segment_classes)
-    levels[name] = evaluate(model)
-    print(f"\n{name}: {levels[name]:.4f} before")
-    scale = presets.stage_config(stages[name])["scale"]
-    histories[name] = training.fit(
-        model,
-        rated_batches(),
-        folder=settings.output_dir / name / "finetune",
-        evaluate=evaluate,
-        patience=settings.patience,
-        **runtime.stage(settings, name, model, scale),
-    )
-    training.save_model(model, settings.output_dir / name / "model.keras")
+histories = stages.train("finetune", settings, names, evaluate)
 
 # %% [markdown]
 # ## What did the ratings add?
 
 # %%
+levels = {
+    name: history.attrs["start_map"] for name, history in histories.items()
+}
 figure = plots.learning_curves(histories, floor, levels)
 plots.show(figure, settings.output_dir, "03_learning_curves")
 
@@ -131,12 +114,13 @@ plots.show(figure, settings.output_dir, "03_learning_curves")
 
 # %%
 best = {name: history["map"].max() for name, history in histories.items()}
-table = pd.DataFrame({"pre-trained": levels, "fine-tuned": best})
+table = pd.DataFrame({"before": levels, "fine-tuned": best})
 figure = plots.gains(
-    table, "pre-trained", "fine-tuned", "MAP, checkpoint half of the hold-out"
+    table, "before", "fine-tuned", "MAP, checkpoint half of the hold-out"
 )
 plots.show(figure, settings.output_dir, "03_before_after")
 print(table.round(4))
+print(stages.table(settings, ["finetune"], names).to_string())
 
 # %% [markdown]
 # These scores picked the checkpoints, so they flatter: notebook 4 scores the

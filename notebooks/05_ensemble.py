@@ -10,16 +10,17 @@
 # # 5 · Fuse the members
 #
 # Members differ in what they get wrong, so a list made of several is often
-# better than the best of them.  Their scores are not comparable, but their
-# *ranks* are: eq. 20 gives a segment the sum over members of weight / rank.
-# The weights are found by Bayesian optimisation on the hold-out.
+# better than the best of them.  Here the lists are fused by rank, with weights
+# that Bayesian optimisation finds on the hold-out (section 6 of the paper).
 #
 # **In**: `<member>/holdout.npz`, `<member>/test.npz`, `scores.csv` and
 # `answers/` of notebook 4.
 # **Out**: `ensemble/` with `weights.csv`, `test.npz`, `submission.csv` and
 # `scores.csv`.
-# **Time**: about a minute on the sample, minutes at full size; no GPU needed.
-# **Score to expect**: the paper went from 0.7725, its best member, to 0.7871.
+# **Time**: under a minute on the sample, minutes at full size; no GPU is used,
+# so a T4 makes no difference.
+# **Score to expect**: the paper went from 0.7725, its best member, to 0.7871;
+# on the simulated sample about what the best member has.
 
 # %% tags=["parameters"]
 output_dir = None  # where results go; None: the working folder of the host
@@ -28,13 +29,24 @@ members = None  # names in kit.presets.MEMBERS, comma-separated; None: all
 evaluations = 100  # the most that a search of the weights may take
 
 # %%
+import os
 import sys
 from glob import glob
+from importlib.util import find_spec
 
-# The kit is installed, or lies beside the notebooks or in attached data.
-sys.path += [".", "..", f"{sys.path[0]}/.."]
-for depth in range(1, 6):
-    sys.path += glob(f"/kaggle/input/{'*/' * depth}")
+# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
+sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
+attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
+sys.path += [path.removesuffix("kit/spec.py") for path in attached]
+if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
+    from google.colab import drive
+
+    drive.mount("/content/drive")
+    sys.path += glob("/content/drive/MyDrive/*/")
+
+from kit import runtime
+
+runtime.install_missing()
 
 # %%
 from kit import ensemble, plots, results, runtime, submission
@@ -42,11 +54,11 @@ from kit.ranking import Ranking
 
 settings = runtime.settings(globals())
 left = {
-    name: runtime.find_output(settings.output_dir, name, "04_tta_inference")
+    name: runtime.find_outputs(settings.output_dir, name, "04_tta_inference")
     for name in ("scores.csv", "answers")
 }
-scores = results.load_scores(left["scores.csv"])
-answers = results.load_answers(left["answers"])
+scores = results.load_scores(*left["scores.csv"])
+answers = results.load_answers(*left["answers"])
 names = settings.members or results.members_of(scores)
 print(f"members: {', '.join(names)}")
 
@@ -65,7 +77,30 @@ def load(split):
 rankings = {split: load(split) for split in ("holdout", "test")}
 
 # %% [markdown]
+# ## Why ranks and not scores?
+#
+# A sum of scores listens most to the member that speaks loudest.  Eq. 20 asks
+# only for the place $j$ that each member $i$ gives a segment $v_s$ in its list:
+#
+# $$\mathrm{Score}(v_s) = \sum_{i,\,j:\; v_s = v_i^{(j)}} \frac{w_i}{j}$$
+
+# %%
+table = results.scores_by_place(rankings["holdout"], names)
+figure = plots.score_scales(table)
+plots.show(figure, settings.output_dir, "05_scores_and_ranks")
+
+# %% [markdown]
+# On the left, go up from one place: the members give the same place different
+# scores, and none means a probability that another would agree with.  On the
+# right, a place is worth the same whoever gives it, and the first few are worth
+# most: a member that is sure of a segment needs no other to bring it up.
+#
 # ## The search
+#
+# The local MAP of a weight vector $w$ is a function that can be evaluated but
+# not differentiated.  A Gaussian process guesses it between the points tried,
+# the next point is the one with the highest expected improvement, and so on
+# until nothing is gained.
 #
 # Checkpoints were picked on one half of the hold-out, so weights are picked on
 # the other.  Weights that were picked on some videos flatter themselves there,
@@ -78,9 +113,9 @@ rankings = {split: load(split) for split in ("holdout", "test")}
 folder = settings.output_dir / "ensemble"
 folder.mkdir(exist_ok=True)
 ratings = answers["hold-out"]
-half = ratings["video_id"].unique()
+videos = ratings["video_id"].unique()
 search = ensemble.search_weights(
-    [ranking.restrict(half) for ranking in rankings["holdout"]],
+    [ranking.restrict(videos) for ranking in rankings["holdout"]],
     ratings,
     names=names,
     max_evaluations=settings.evaluations,
@@ -88,17 +123,33 @@ search = ensemble.search_weights(
     checkpoint=folder / "search.json",
     progress=ensemble.print_progress,
 )
+
+# %%
 (folder / "search.json").unlink()  # it served a search that is now over
 print(search.comparison.round(4).to_string(index=False))
 
 # %% [markdown]
-# ## Where did the optimiser look?
+# ## Did the search find anything?
 
 # %%
 figure = plots.convergence(search.history)
 plots.show(figure, settings.output_dir, "05_convergence")
 
 # %% [markdown]
+# A line that rises late was worth waiting for; random search close behind means
+# that the weights hardly matter.
+#
+# ## Where did the optimiser look?
+
+# %%
+figure = plots.tried_weights(search.history)
+plots.show(figure, settings.output_dir, "05_tried_weights")
+
+# %% [markdown]
+# Every vector tried is one dot in each row, the better ones lower and brighter.
+# Where the bright dots of a row huddle, that weight matters; where they are
+# spread out, any will do.
+#
 # ## Who carries the ensemble, and who agrees with whom?
 #
 # A member that agrees with all others adds little, however good it is.

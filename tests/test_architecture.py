@@ -18,6 +18,7 @@ FLOORS = [
     {"presets", "synthetic", "pack"},
     {"inference", "training", "ensemble", "submission", "plots"},
     {"results", "runtime"},
+    {"stages"},
 ]
 NEIGHBOURS = {
     ("ensemble", "submission"),

@@ -20,7 +20,9 @@ QUICK = {
         *("--steps", "6", "--batch-size", "16", "--evaluate-every", "2"),
         *("--members", ",".join(MEMBERS)),
     ),
-    "04_tta_inference": ("--members", ",".join(MEMBERS)),
+    "04_tta_inference": (
+        *("--members", ",".join(MEMBERS), "--submissions", "all"),
+    ),
     "05_ensemble": ("--evaluations", "12"),
 }
 

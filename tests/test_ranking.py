@@ -125,6 +125,7 @@ def test_locate_and_ranks_agree_with_search(count, seed):
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("with_scores", [False, True])
 def test_saved_and_loaded_is_the_same(tmp_path, mmap, with_scores):
+    tmp_path = tmp_path / "made"
     ids, starts = segments(50)
     ranking = Ranking.from_scores(np.eye(50)[:, :4], [4, 1, 3, 2], ids, starts)
     if not with_scores:

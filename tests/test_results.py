@@ -6,6 +6,7 @@ import pytest
 
 from kit import data, results, synthetic
 from kit.ranking import Ranking
+from kit.spec import FrameSpec
 from kit.splits import Holdout
 
 IDS = np.array([b"aaaa", b"aaaa", b"bbbb"])
@@ -59,7 +60,7 @@ def test_the_sample_knows_the_test_answers_and_no_checkpoint_saw_the_others(
 ):
     shards = data.list_shards(sample, "validate")
     holdout = Holdout(0.5)
-    answers = results.known_answers(sample, shards, holdout)
+    answers = results.known_answers(sample, shards, holdout, FrameSpec())
     assert list(answers) == ["hold-out", "test", "test truth"]
     ids = answers["hold-out"]["video_id"].unique()
     assert holdout.select(ids, "ensemble").all()
@@ -68,7 +69,7 @@ def test_the_sample_knows_the_test_answers_and_no_checkpoint_saw_the_others(
 
 def test_other_data_have_the_hold_out_alone(sample, tmp_path):
     shards = data.list_shards(sample, "validate")
-    answers = results.known_answers(tmp_path, shards, Holdout(0.5))
+    answers = results.known_answers(tmp_path, shards, Holdout(0.5), FrameSpec())
     assert list(answers) == ["hold-out"]
     assert results.oracle_rankings(tmp_path, {"test": {}}) == {}
 
@@ -102,6 +103,36 @@ def test_answers_of_an_earlier_run_do_not_stay(tmp_path):
     results.save_answers(tmp_path, both)
     results.save_answers(tmp_path, {"hold-out": ratings(1, 1, 1)})
     assert list(results.load_answers(tmp_path)) == ["hold-out"]
+
+
+def test_tables_of_members_that_were_ranked_apart_are_joined(tmp_path):
+    paths = []
+    for name, score in (("BERTMean", 0.9), ("GatedNetVLAD", 0.1)):
+        table = results.score_table(
+            {
+                (member, "holdout", "+ TTA"): ranking(score, 0.5, 0.2)
+                for member in (name, "Logistic")
+            },
+            {"hold-out": ratings(1, 0, 0)},
+            [3],
+        )
+        paths.append(tmp_path / f"{name}.csv")
+        table.to_csv(paths[-1])
+    joined = results.load_scores(*paths)
+    members = joined.index.get_level_values("member")
+    assert list(members) == ["BERTMean", "Logistic", "GatedNetVLAD"]
+    assert joined.loc[("Logistic", "hold-out"), "+ TTA"] == 1  # of the first
+    assert results.members_of(joined) == ["GatedNetVLAD", "BERTMean"]
+
+
+def test_members_with_other_answers_are_not_compared(tmp_path):
+    for folder, score in (("a", 0), ("b", 0), ("c", 1)):
+        answers = {"hold-out": ratings(1, 0, score)}
+        results.save_answers(tmp_path / folder, answers)
+    same = results.load_answers(tmp_path / "a", tmp_path / "b")
+    assert list(same) == ["hold-out"]
+    with pytest.raises(ValueError, match="same data and hold-out"):
+        results.load_answers(tmp_path / "a", tmp_path / "b", tmp_path / "c")
 
 
 def test_the_final_table_has_the_ensemble_beside_its_members(tmp_path):
@@ -149,3 +180,49 @@ def test_the_richest_video_has_the_most_concepts():
     )
     assert results.richest_video(truth) == ("b", [7, 8])
     assert results.richest_video(truth, most=1) == ("b", [8])
+
+
+def test_the_most_disputed_class_has_the_most_of_both_answers():
+    targets = np.array(
+        [[1, -1, 1], [1, 0, 0], [1, 1, -1], [0, 1, -1], [1, 0, -1]], np.int8
+    )
+    column, rows = results.most_disputed(targets)
+    assert column == 1 and rows.tolist() == [2, 3, 1, 4]
+    assert results.most_disputed(targets, most=1)[1].tolist() == [2, 1]
+
+
+def test_the_scores_by_place_are_the_medians_of_classes():
+    rng = np.random.default_rng(0)
+    scores = rng.random((40, 3)).astype(np.float32)
+    videos, starts = [b"a"] * 40, 5 * np.arange(40)
+    whole = Ranking.from_scores(scores, [3, 7, 9], videos, starts)
+    few = Ranking.from_scores(
+        scores[:20] / 2, [3, 7, 9], videos[:20], starts[:20]
+    )
+    table = results.scores_by_place([whole, few], ["A", "B"])
+    assert table.index[0] == 1 and table.index[-1] == 20
+    best_first = -np.sort(-scores, axis=0)
+    np.testing.assert_allclose(
+        table["A"], np.median(best_first[table.index - 1], axis=1)
+    )
+    best_first = -np.sort(-scores[:20] / 2, axis=0)
+    np.testing.assert_allclose(
+        table["B"], np.median(best_first[table.index - 1], axis=1)
+    )
+
+
+def test_a_class_that_a_member_left_out_has_no_score_by_place():
+    one = Ranking([3, 7], IDS, STARTS, [0, 2, 2], [1, 0], [0.9, 0.1])
+    table = results.scores_by_place([one], ["A"])
+    np.testing.assert_allclose(table["A"], [0.9, 0.1])
+
+
+def test_a_submission_is_written_for_the_best_or_for_all():
+    index = pd.MultiIndex.from_tuples(
+        [("A", "hold-out"), ("B", "hold-out"), ("Oracle", "hold-out"),
+         ("A", "test"), ("B", "test")],
+        names=["member", "measure"],
+    )  # fmt: skip
+    scores = pd.DataFrame({"+ TTA": [0.4, 0.7, None, 0.9, 0.1]}, index)
+    assert results.to_submit(scores, "best") == ["B"]
+    assert results.to_submit(scores, "all") == ["A", "B"]

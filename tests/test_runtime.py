@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from kit import data, presets, runtime, synthetic
+from kit import data, presets, runtime, stages, synthetic
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
@@ -276,15 +276,12 @@ def test_a_model_for_other_data_is_refused_before_anything_is_ranked(
     sample, tmp_path
 ):
     run = a_run(sample, tmp_path)
-    run.steps = run.evaluate_every = run.batch_size = 1
-    run.learning_rate = 0.1
     model = presets.build("Logistic", class_ids=run.segment_classes)
-    left = runtime.stage(run, "Logistic", model, "tiny")
-    assert left["learning_rate"] == pytest.approx(1.0)  # ten times the run's
+    left = stages.facts(run, model, "Logistic", "tiny")
     for stage in ("pretrain", "finetune"):
         folder = tmp_path / "Logistic" / stage
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(left["facts"]))
+        (folder / "config.json").write_text(json.dumps(left))
     (tmp_path / "Logistic" / "model.keras").touch()
     assert runtime.finetuned(run, "Logistic").name == "model.keras"
     assert runtime.pretrained(run, "Logistic").name == "pretrain"

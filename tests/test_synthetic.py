@@ -497,6 +497,7 @@ def test_a_broken_write_leaves_the_old_sample(tmp_path, monkeypatch):
 
 def test_is_sample(sample, tmp_path):
     assert is_sample(sample) and is_sample(str(sample))
+    assert not is_sample([str(sample), str(tmp_path)])
     assert not is_sample(tmp_path) and not is_sample(tmp_path / "missing")
     for text in ("", "[]", '{"format": "other"}'):
         (tmp_path / "synthetic.json").write_text(text)

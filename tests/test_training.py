@@ -28,24 +28,28 @@ def evaluate(sample, classes):
 
 
 def batches(sample, classes):
-    return data.rated_segments(
-        data.list_shards(sample, "validate"),
-        class_ids=classes,
-        batch_size=16,
-        holdout=HALF,
-        part="training",
-        shuffle=True,
-        repeat=True,
-    )
+    def of_interval(interval):
+        return data.rated_segments(
+            data.list_shards(sample, "validate"),
+            class_ids=classes,
+            batch_size=16,
+            holdout=HALF,
+            part="training",
+            shuffle=True,
+            first_epoch=1000 * interval,
+            repeat=True,
+        )
+
+    return of_interval
 
 
 def fit(sample, classes, evaluate, folder, model=None, **options):
     model = model or presets.build("Logistic", class_ids=classes)
     options = dict(steps=6, evaluate_every=2, learning_rate=1e-2) | options
+    options.setdefault("stage", training.Stage(folder))
+    options.setdefault("batches", batches(sample, classes))
     table = training.fit(
         model,
-        batches(sample, classes),
-        folder=folder,
         batch_size=16,
         evaluate=evaluate,
         **options,
@@ -94,6 +98,7 @@ def test_a_stage_leaves_weights_history_and_settings(
     pd.testing.assert_frame_equal(
         table, pd.read_csv(tmp_path / "history.csv"), rtol=1e-6
     )
+    assert table.attrs["finished"]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["member"] == "Logistic"
     assert config["best_map"] == pytest.approx(table["map"].max())
@@ -105,7 +110,7 @@ def test_a_stage_leaves_weights_history_and_settings(
 
 
 def test_the_best_weights_are_the_ones_that_stay(sample, classes, tmp_path):
-    scores = iter([0.3, 0.9, 0.5])
+    scores = iter([0.1, 0.3, 0.9, 0.5])
     seen = []
 
     def evaluate(model):
@@ -113,12 +118,12 @@ def test_the_best_weights_are_the_ones_that_stay(sample, classes, tmp_path):
         return next(scores)
 
     model, _ = fit(sample, classes, evaluate, tmp_path, keep="best")
-    np.testing.assert_array_equal(model.get_weights()[0], seen[1])
-    assert (seen[1] != seen[2]).any()
+    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
+    assert (seen[2] != seen[3]).any()
 
 
 def test_the_last_weights_stay_where_asked(sample, classes, tmp_path):
-    scores = iter([0.9, 0.3, 0.5])
+    scores = iter([0.1, 0.9, 0.3, 0.5])
     seen = []
 
     def evaluate(model):
@@ -126,11 +131,11 @@ def test_the_last_weights_stay_where_asked(sample, classes, tmp_path):
         return next(scores)
 
     model, _ = fit(sample, classes, evaluate, tmp_path, keep="last")
-    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
+    np.testing.assert_array_equal(model.get_weights()[0], seen[3])
 
 
 def test_training_stops_when_nothing_gets_better(sample, classes, tmp_path):
-    scores = iter([0.5, 0.4, 0.4, 0.9])
+    scores = iter([0.1, 0.5, 0.4, 0.4, 0.9])
     _, table = fit(
         sample,
         classes,
@@ -161,11 +166,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(
 
     def break_it(model):
         calls.append(evaluate(model))
-        if len(calls) == 2:
+        if len(calls) == 3:  # before, and after two intervals
             model.weights[0].assign(np.nan * model.weights[0])
         return -len(calls)  # so the poisoned weights are not kept
 
-    with pytest.raises(ValueError, match="no longer a number"):
+    with pytest.raises(ValueError, match="no longer a number.*step=5"):
         fit(sample, classes, break_it, tmp_path, model=model)
     model.load_weights(tmp_path / "stage.weights.h5")
     assert all(

@@ -19,7 +19,12 @@ and multiply-adds counted as two FLOP in one forward pass of one example.
 
 from kit.models.baselines import dbof, frame_mean, recurrent
 from kit.models.berts import bert, bert_cross
-from kit.models.endpoints import YOUTUBE_8M, class_ids, frame_spec
+from kit.models.endpoints import (
+    YOUTUBE_8M,
+    class_ids,
+    frame_spec,
+    precision,
+)
 from kit.models.surgery import (
     import_weights,
     restrict_classes,
@@ -45,6 +50,7 @@ __all__ = [
     "import_weights",
     "mix_next_vlad",
     "next_vlad",
+    "precision",
     "next_vlad_logits",
     "recurrent",
     "restrict_classes",

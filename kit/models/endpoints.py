@@ -54,3 +54,8 @@ def find_layer(model: keras.Model, kind: type) -> keras.layers.Layer:
         f"The model must have a `{kind.__name__}` layer: pass one built by "
         f"`kit.models` or `kit.presets`. Received: model={model.name}"
     )
+
+
+def precision(model: keras.Model) -> str:
+    """Name of the dtype policy that a model of this module computes in."""
+    return find_layer(model, FrameFeatures).dtype_policy.name

@@ -219,6 +219,8 @@ class Ranking:
     def save(self, path) -> None:
         """Writes a `.npz`: whole or not at all, without pickle."""
         path = Path(path)
+        # On a host a member's model may lie elsewhere, in an attached output.
+        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {n: v for n, v in vars(self).items() if n[0] != "_"}
         if self.scores is None:
             del arrays["scores"]

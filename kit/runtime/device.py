@@ -1,23 +1,80 @@
-"""Which device there is, and the precision that suits it."""
+"""Which devices there are, and the precision that suits them."""
+
+import os
 
 import keras
 
 
-def prepare(seed: int, precision: str | None = None) -> str:
-    """Seeds everything and picks the precision that suits the device.
+def prepare(
+    seed: int, precision: str | None = None, devices: str | None = None
+) -> str:
+    """Seeds everything, picks the precision and spreads work over devices.
 
     float16 with float32 variables on a T4 and its like, bfloat16 on newer GPUs
-    and TPUs, float32 on a CPU, unless `precision` names a Keras policy.
+    and TPUs, float32 on a CPU, unless `precision` names a Keras policy.  One
+    device is used, or with `devices="all"` every one, which share each batch:
+    by `tf.distribute.MirroredStrategy` on TensorFlow, by `keras.distribution`
+    on JAX, there also over several hosts, which Keras finds by its variables
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`.
 
     Returns:
         One line that says what was chosen.
+
+    Raises:
+        ValueError: Where the backend cannot spread a model.
     """
+    count = _spread() if devices == "all" else 1
     keras.utils.set_random_seed(seed)
     name, suited = _device()
-    keras.config.set_dtype_policy(precision or suited)
+    precision = precision or suited
+    keras.config.set_dtype_policy(precision)
     return (
-        f"device: {name}, backend: {keras.backend.backend()}, "
-        f"precision: {precision or suited}, seed: {seed}"
+        f"device: {name}{f' x {count}' if count > 1 else ''}, "
+        f"backend: {keras.backend.backend()}, precision: {precision}, "
+        f"seed: {seed}"
+    )
+
+
+def count_gpus() -> int:
+    """GPUs of this machine, without taking their memory."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        devices = jax.local_devices()
+        return sum(device.platform == "gpu" for device in devices)
+    return len(_gpus())
+
+
+def _gpus():
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        # Else the first to touch a GPU takes all of it, also from workers.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return gpus
+
+
+def _spread() -> int:
+    """Has every model built from now on use all devices; how many."""
+    if keras.backend.backend() == "jax":
+        if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+            keras.distribution.initialize()
+        # Each host draws examples of its own, so that none are to be divided.
+        spread = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(spread)
+        return spread.num_model_replicas
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        _gpus()
+        strategy = tf.distribute.MirroredStrategy()
+        tf.distribute.experimental_set_strategy(strategy)
+        return strategy.num_replicas_in_sync
+    raise ValueError(
+        "A member can be spread over devices on TensorFlow and JAX: set "
+        "KERAS_BACKEND, or leave `devices` out. Received: "
+        f"KERAS_BACKEND={keras.backend.backend()}"
     )
 
 
@@ -34,7 +91,7 @@ def _device():
     else:
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
+        gpus = _gpus()
         details = (
             tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
         )

@@ -6,33 +6,29 @@ from pathlib import Path
 
 import keras
 
-from kit import inference, models, presets
-from kit.runtime.places import find_output
+from kit import inference, models, presets, training
+from kit.runtime.places import (
+    SCRATCH,
+    find_output,
+    find_outputs,
+    host,
+    outputs,
+)
 from kit.splits import Holdout
 
 # Segments at the start and the end of a video that annotators never rated.
 UNRATED_EDGES = (6, 2)
 
 
-def stage(run, name: str, model: keras.Model, scale: str) -> dict:
-    """What `kit.training.fit` takes of a run's settings, for one member."""
-    rate = run.learning_rate * presets.member(name).learning_rate_factor
-    facts = {
-        "member": name,
-        "scale": scale,
-        "seed": run.seed,
-        "class_ids": models.class_ids(model).tolist(),
-        "spec": dataclasses.asdict(models.frame_spec(model)),
-        "holdout": dataclasses.asdict(run.holdout),
-        "simulated": run.is_sample,
-    }
-    return {
-        "steps": run.steps,
-        "batch_size": run.batch_size,
-        "learning_rate": rate,
-        "evaluate_every": run.evaluate_every,
-        "facts": facts,
-    }
+def stage(run, name: str, which: str) -> training.Stage:
+    """Where a member's `"pretrain"` or `"finetune"` is, or will be."""
+    inside = f"{name}/{which}"
+    scratch = SCRATCH.get(host())
+    return training.Stage(
+        run.output_dir / inside,
+        scratch and Path(scratch, inside),
+        outputs(run.output_dir, inside),
+    )
 
 
 def scoring(run, name: str, model: keras.Model) -> dict:
@@ -49,6 +45,49 @@ def scoring(run, name: str, model: keras.Model) -> dict:
     }
 
 
+def rank_member(run, name: str, file, splits: dict, scored) -> dict:
+    """Ranks the hold-out and this run's part of the test split.
+
+    Args:
+        file: The member's `model.keras`.
+        splits: `"holdout"` and `"test"` to what `data.videos` takes.
+        scored: The splits whose answers are known; the others are ranked
+            with shifts only.
+
+    Returns:
+        Split to what `inference.rank_segments` returns; nothing for a test
+        split that lacks parts.
+    """
+    model = keras.saving.load_model(file)
+    options = scoring(run, name, model)
+    return {
+        "holdout": inference.rank_segments(
+            model, **splits["holdout"], **options
+        ),
+        "test": inference.rank_part(
+            model,
+            **splits["test"],
+            part=run.part,
+            folder=run.output_dir / name,
+            scoring={**options, "plain": "test" in scored},
+            progress=inference.print_progress(),
+        ),
+    }
+
+
+def rank_pretrained(run, stage, splits: dict, scored) -> dict:
+    """Ranks the splits in `scored` by a member as pre-training left it.
+
+    Returns:
+        Split to `Ranking`, without shifts, of the segment classes.
+    """
+    model = models.restrict_classes(presets.load(stage), run.segment_classes)
+    return {
+        split: inference.rank_segments(model, **splits[split])["plain"]
+        for split in sorted(scored)
+    }
+
+
 def pretrained(run, name: str) -> Path:
     """The finished pre-training of a member, by the same hold-out as this run.
 
@@ -56,7 +95,9 @@ def pretrained(run, name: str) -> Path:
         ValueError: Where it is missing, unfinished, or has trained on videos
             that this run holds out.
     """
-    folder = find_output(run.output_dir, f"{name}/pretrain", "02_pretrain")
+    found = find_outputs(run.output_dir, f"{name}/pretrain", "02_pretrain")
+    # A session that ended too early leaves one that is unfinished.
+    folder = max(found, key=lambda folder: (folder / "config.json").exists())
     config = presets.stage_config(folder)
     _check_holdout(run, folder, config)
     unknown = set(map(int, run.segment_classes)) - set(config["class_ids"])
@@ -67,6 +108,20 @@ def pretrained(run, name: str) -> Path:
             f"{folder}, which lacks classes {sorted(unknown)[:9]}"
         )
     return folder
+
+
+def pretrained_before(run, names) -> dict[str, Path]:
+    """The pre-training of those members that were not fine-tuned from scratch.
+
+    Raises:
+        ValueError: As `pretrained` does.
+    """
+    found = {}
+    for name in names:
+        path = finetuned(run, name).parent / "finetune" / "config.json"
+        if json.loads(path.read_text())["pretrained"] is not None:
+            found[name] = pretrained(run, name)
+    return found
 
 
 def finetuned(run, name: str) -> Path:

@@ -1,11 +1,17 @@
 """Where a notebook runs, where its data are, where results go."""
 
+import glob
+import importlib.util
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import kit
 from kit import data, synthetic
 
+DRIVE = "/content/drive/MyDrive"
 WORKSPACES = {
     "kaggle": "/kaggle/working",
     "colab": "/content/outputs",
@@ -14,9 +20,13 @@ WORKSPACES = {
 # Folders under which a host shows what a user attached.
 INPUTS = {
     "kaggle": ["/kaggle/input"],
-    "colab": ["/content/yt8m", "/content/drive/MyDrive/yt8m"],
+    "colab": ["/content/yt8m", f"{DRIVE}/yt8m"],
     "here": [],
 }
+# Room that a host does not keep, for what only an unfinished stage needs.
+SCRATCH = {"kaggle": "/kaggle/temp"}
+# Where the competition's folder has a few shards of the full partitions.
+EXCERPTS = {"frame-sample", "validate-sample"}
 # How deep below these the output of another notebook may lie: mounts were
 # `<slug>/` and are `notebooks/<owner>/<slug>/`.
 DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")
@@ -29,12 +39,34 @@ def host() -> str:
     return "colab" if "COLAB_RELEASE_TAG" in os.environ else "here"
 
 
+def install_missing() -> None:
+    """Makes scikit-optimize importable on a host that lacks it.
+
+    From the wheels that `make kaggle` puts beside the kit, which need no
+    internet: one of plain Python can be imported as it is.  Else, on Colab,
+    pip installs it.
+    """
+    if host() == "here" or importlib.util.find_spec("skopt"):
+        return
+    wheels = Path(kit.__file__).resolve().parents[1].glob("*.whl")
+    sys.path += sorted(map(str, wheels))
+    if host() == "colab" and not importlib.util.find_spec("skopt"):
+        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "scikit-optimize"], check=True)
+
+
 def workspace(output_dir: str | None = None) -> Path:
     """The folder a run writes to, created and checked to be writable.
+
+    On Colab that is a folder of Drive where Drive is mounted, since the
+    machine and all it holds are gone when the session ends.
 
     Raises:
         ValueError: Where it cannot be created or written.
     """
+    if output_dir is None and host() == "colab" and Path(DRIVE).is_dir():
+        output_dir = f"{DRIVE}/yt8m-outputs"
+    _reach_drive(output_dir)
     folder = Path(output_dir or WORKSPACES[host()])
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +100,7 @@ def find_data(data_dir, output_dir, seed, needs):
         ValueError: Where a needed split has no shard, naming what was looked
             for and where; or where real shards and simulated ones are mixed.
     """
+    _reach_drive(data_dir)
     if data_dir is None:
         data_dir = _attached_data()
     if data_dir is None:
@@ -112,18 +145,37 @@ def find_output(output_dir, name: str, made_by: str) -> Path:
     Raises:
         ValueError: Where it is nowhere.
     """
-    here = Path(output_dir, name)
-    if here.exists():
-        return here
+    return find_outputs(output_dir, name, made_by)[0]
+
+
+def find_outputs(output_dir, name: str, made_by: str) -> list[Path]:
+    """As `find_output`, all there are: one each where members were split."""
+    found = outputs(output_dir, name)
+    if not found:
+        raise ValueError(
+            f"`{name}` is made by notebook {made_by}: run that first, with the "
+            "same --output-dir, or attach its output. Looked in: "
+            f"{', '.join([str(output_dir), *INPUTS[host()]])}"
+        )
+    return found
+
+
+def outputs(output_dir, name: str) -> list[Path]:
+    """Where `name` is in the workspace and in attached outputs, in order."""
+    places = [str(output_dir)]
     for root in INPUTS[host()]:
         for depth in DEPTHS:
-            for found in sorted(Path(root).glob(f"{depth}/{name}")):
-                return found
-    raise ValueError(
-        f"`{name}` is made by notebook {made_by}: run that first, with the "
-        "same --output-dir, or attach its output. Looked in: "
-        f"{', '.join([str(output_dir), *INPUTS[host()]])}"
-    )
+            places += sorted(glob.glob(f"{root}/{depth}/"))
+    found = [Path(place, name) for place in places]
+    return [path for path in found if path.exists()]
+
+
+def _reach_drive(place) -> None:
+    """Mounts Drive where a path, or one of a list of them, lies on it."""
+    if host() == "colab" and DRIVE in str(place) and not Path(DRIVE).is_dir():
+        from google.colab import drive
+
+        drive.mount(str(Path(DRIVE).parent))
 
 
 def _sample_of(shard: str):
@@ -137,19 +189,38 @@ def _sample_of(shard: str):
 
 
 def _attached_data():
-    """Folders among the host's inputs with real shards, else a sample."""
-    roots = [Path(root) for root in INPUTS[host()] if Path(root).is_dir()]
-    samples = [
-        card.parent for root in roots for card in root.rglob(synthetic.CARD)
-    ]
-    patterns = ("*.tfrecord", "vocabulary.csv", "segment_label_ids.csv")
-    files = [
+    """The host's inputs with real shards and class tables, else a sample."""
+    samples = [card.parent for card in _attached(synthetic.CARD)]
+
+    def real(name):
+        for path in _attached(name):
+            if not any(sample in path.parents for sample in samples):
+                yield path
+
+    shards = list(real("*.tfrecord"))
+    if not shards:
+        return str(min(samples)) if samples else None
+    # An excerpt repeats videos of the partition: beside that it is left out.
+    whole = {path.name for path in shards if not EXCERPTS & set(path.parts)}
+    splits = ("train", "validate", "test")
+    there = tuple(s for s in splits if any(n.startswith(s) for n in whole))
+    places = {
+        str(path.parent)
+        for path in shards
+        if not (EXCERPTS & set(path.parts) and path.name.startswith(there))
+    }
+    tables = ("vocabulary.csv", "segment_label_ids.csv")
+    return sorted(
+        places | {str(path) for name in tables for path in real(name)}
+    )
+
+
+def _attached(name):
+    """Files of that name, or pattern, at any depth of the host's inputs."""
+    found = [
         path
-        for root in roots
-        for pattern in patterns
-        for path in root.rglob(pattern)
-        if not any(sample in path.parents for sample in samples)
+        for root in INPUTS[host()]
+        for path in glob.glob(f"{root}/**/{name}", recursive=True)
     ]
-    if any(path.suffix == ".tfrecord" for path in files):
-        return sorted({str(path.parent) for path in files})
-    return str(min(samples)) if samples else None
+    # A host may show the same data under two mounts.
+    return sorted({Path(path).resolve() for path in found})

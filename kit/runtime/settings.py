@@ -3,12 +3,13 @@
 import argparse
 import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
 from kit import data, inference, presets
-from kit.runtime.places import find_data, workspace
+from kit.runtime.places import find_data, host, workspace
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
@@ -31,24 +32,58 @@ SAMPLE = {
 SETTINGS = {
     "data_dir": list,
     "output_dir": str,
+    "pack_dir": str,
+    "snippets": int,
     "seed": int,
     "members": list,
+    "baseline": bool,
+    "only": str,
+    "workers": int,
+    "devices": str,
     "scale": str,
     "num_classes": int,
+    "frame_spec": list,
     "steps": int,
     "batch_size": int,
     "learning_rate": float,
+    "warmup_steps": int,
+    "averaging_share": float,
     "evaluate_every": int,
     "patience": int,
+    "from_scratch": bool,
+    "precision": str,
     "holdout_fraction": float,
+    "time_limit": float,
+    "restart": bool,
     "evaluations": int,
     "averaging": str,
+    "submissions": str,
     "leave_out_edges": bool,
     "video_level": bool,
     "top_classes": int,
     "part": str,
 }
-CHOICES = {"scale": ("paper", "tiny"), "averaging": inference.AVERAGING}
+CHOICES = {
+    "scale": ("paper", "tiny"),
+    "averaging": inference.AVERAGING,
+    "devices": ("each", "all"),
+    "submissions": ("best", "all"),
+    "only": ("pretrain", "finetune"),
+}
+MAY_BE_ZERO = {"seed", "warmup_steps", "averaging_share"}
+# Hours after which a host ends a session, less what it takes to save.
+TIME_LIMITS = {"kaggle": 11.5}
+STARTED = time.time()
+
+
+def flags(parameters: Mapping) -> dict:
+    """The settings that `parameters` has, each in its type; those of a script
+    after its command line."""
+    chosen = {name: parameters[name] for name in SETTINGS if name in parameters}
+    # A kernel has no file, and its arguments are not ours.
+    if parameters.get("__name__") == "__main__" and "__file__" in parameters:
+        chosen = _flags(chosen, parameters["__file__"])
+    return {name: _checked(name, value) for name, value in chosen.items()}
 
 
 def settings(
@@ -70,33 +105,32 @@ def settings(
         sample: What it means on the generated sample.
 
     Returns:
-        The parameters as attributes, with `output_dir` and `data_dir` as
-        found; `is_sample`, true where the data are simulated; and, where data
-        are needed, `spec`, `holdout`, `num_classes` of the video labels, the
-        ids of the `segment_classes` and the `names` of classes by id.
+        Every setting as an attribute, None where it was not given, with
+        `output_dir` and `data_dir` as found; what was `given`; `is_sample`,
+        true where the data are simulated; `deadline`, when to stop, in seconds
+        since the epoch or None; and, where data are needed, `spec`, `holdout`,
+        `num_classes` of the video labels, the ids of the `segment_classes`
+        and the `names` of classes by id.
 
     Raises:
         ValueError: A value of the wrong type, a workspace that cannot be
             written, no data, or data without a needed split.
     """
-    chosen = {name: parameters[name] for name in SETTINGS if name in parameters}
-    # A kernel has no file, and its arguments are not ours.
-    if parameters.get("__name__") == "__main__" and "__file__" in parameters:
-        chosen = _flags(chosen, parameters["__file__"])
-    run = SimpleNamespace(
-        **{name: _checked(name, value) for name, value in chosen.items()}
-    )
+    given = flags(parameters)
+    run = SimpleNamespace(**dict.fromkeys(SETTINGS) | given, given=given)
     run.output_dir = workspace(run.output_dir)
     run.is_sample = False
+    hours = run.time_limit or TIME_LIMITS.get(host())
+    run.deadline = STARTED + 3600 * hours if hours else None
     if needs:
         run.data_dir, run.is_sample = find_data(
             run.data_dir, run.output_dir, run.seed, needs
         )
         shared, own = (SAMPLE, sample) if run.is_sample else (PAPER, paper)
         for name, value in {**shared, **(own or {})}.items():
-            if getattr(run, name, None) is None:
+            if getattr(run, name) is None:
                 setattr(run, name, value)
-    _announce(run, chosen)
+    _announce(run, given)
     if needs:
         run.holdout = Holdout(run.holdout_fraction)
         _describe_classes(run, data.list_shards(run.data_dir, needs[0]))
@@ -105,7 +139,7 @@ def settings(
 
 def _describe_classes(run, shards):
     """Adds what the data say about their frames and classes."""
-    run.spec = FrameSpec()
+    run.spec = FrameSpec(*map(int, run.frame_spec or ()))
     # Beside the shards too, where the data set is a glob.
     above = {str(folder) for path in shards for folder in
              list(Path(path).parents)[:2] if "://" not in path}  # fmt: skip
@@ -173,7 +207,8 @@ def _checked(name, value):
             f"`{name}` must be of type {kind.__name__}, or None for its "
             f"default. Received: {name}={value!r}"
         )
-    if kind in (int, float) and not value >= (0 if name == "seed" else 1e-12):
+    least = 0 if name in MAY_BE_ZERO else 1e-12
+    if kind in (int, float) and not value >= least:
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(

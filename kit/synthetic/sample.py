@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kit import data
 from kit.spec import FrameSpec
 from kit.synthetic.world import World
 
@@ -129,52 +130,34 @@ def _draw_ids(seed, count):
 
 def _write_shards(path, world, numbers, ids, progress):
     """Writes a split; returns its videos by id, without their frames."""
-    import tensorflow as tf
-
     split, videos = os.path.basename(path), {}
+
+    def described(numbers):
+        for number in numbers:
+            video = world.video(number, rated=split != "train")
+            videos[ids[number]] = video._replace(frames=None)
+            yield _described(ids[number], video, split, world.spec)
+
     for shard, start in enumerate(range(0, len(numbers), SHARD_VIDEOS)):
         name = f"{path}{shard:02d}.tfrecord"
-        with tf.io.TFRecordWriter(name) as writer:
-            for number in numbers[start : start + SHARD_VIDEOS]:
-                video = world.video(number, rated=split != "train")
-                writer.write(_record(ids[number], video, split, world.spec))
-                videos[ids[number]] = video._replace(frames=None)
+        some = numbers[start : start + SHARD_VIDEOS]
+        data.write_shard(name, described(some), world.spec)
         if progress:
             print(f"wrote {os.path.basename(name)}", flush=True)
     return videos
 
 
-def _record(name, video, split, spec):
-    """A serialised `tf.train.SequenceExample` with the fields of its split."""
-    from tensorflow import train
-
-    def whole(values):
-        return train.Feature(int64_list=train.Int64List(value=values))
-
-    def text(value):
-        return train.Feature(bytes_list=train.BytesList(value=[value]))
-
-    context = {"id": text(name.encode())}
+def _described(name, video, split, spec):
+    """What `data.write_shard` takes: the fields that the split has."""
+    known = {"id": name, "frames": video.frames}
     if split != "test":
-        context["labels"] = whole(video.labels)
+        known["labels"] = video.labels
     if split == "validate":
-        segments, labels, scores = np.reshape(video.ratings, (-1, 3)).T
-        starts = segments * spec.segment_frames
-        context["segment_start_times"] = whole(starts)
-        context["segment_end_times"] = whole(starts + spec.segment_frames)
-        context["segment_labels"] = whole(labels)
-        context["segment_scores"] = train.Feature(
-            float_list=train.FloatList(value=scores)
-        )
-    rgb, audio = np.split(video.frames, [spec.rgb], axis=1)
-    lists = {
-        key: train.FeatureList(feature=[text(row.tobytes()) for row in rows])
-        for key, rows in (("rgb", rgb), ("audio", audio))
-    }
-    return train.SequenceExample(
-        context=train.Features(feature=context),
-        feature_lists=train.FeatureLists(feature_list=lists),
-    ).SerializeToString(deterministic=True)
+        known["ratings"] = [
+            (segment * spec.segment_frames, label, score)
+            for segment, label, score in video.ratings
+        ]
+    return known
 
 
 def _ratings(world, videos):
@@ -221,8 +204,13 @@ def _vocabulary(world, videos):
     return table
 
 
-def is_sample(folder: str | os.PathLike) -> bool:
-    """Whether `folder` is a sample that :func:`write_sample` wrote."""
+def is_sample(folder: str | os.PathLike | list) -> bool:
+    """Whether `folder` is a sample that :func:`write_sample` wrote.
+
+    A list of places, as a data set may be given, is none.
+    """
+    if not isinstance(folder, str | os.PathLike):
+        return False
     try:
         card = json.loads((Path(folder) / CARD).read_text())
     except (OSError, ValueError):

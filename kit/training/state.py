@@ -1,0 +1,214 @@
+"""The folder of a stage: its checkpoints, and what it leaves when finished."""
+
+import errno
+import json
+import os
+import reprlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+FORMAT = 2
+CHECKPOINTS = "checkpoint-*.npz"
+DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError)
+
+
+class Stage:
+    """Where a stage of training lives on the disk.
+
+    A checkpoint is one `.npz` with a checksum on each array, and the record of
+    the stage as JSON inside.  The newest two stay, so that a damaged one costs
+    an interval and not the run; none stays when the stage is finished.
+
+    Args:
+        folder: What the stage leaves: weights, `history.csv`, `config.json`.
+        scratch: Where checkpoints are written; `folder` where it is None.
+            Kaggle keeps 20 GB of the working folder, and the optimizer takes
+            twice the room of the weights.
+        earlier: Folders of the same stage that an earlier run left, such as an
+            attached output; they are only read.
+    """
+
+    def __init__(self, folder, scratch=None, earlier: Iterable = ()):
+        self.folder = Path(folder)
+        self.scratch = Path(scratch or folder)
+        self.places = list(dict.fromkeys([self.folder, *map(Path, earlier)]))
+
+    def clear(self) -> None:
+        """Forgets what is in the folder."""
+        names = ("config.json", "history.csv", "stage.weights.h5")
+        for path in [*self._written(), *(self.folder / name for name in names)]:
+            path.unlink(missing_ok=True)
+        self.places = [self.folder]
+
+    def finished(self, plan: dict) -> Path | None:
+        """The place where the stage is finished, if it is.
+
+        Raises:
+            ValueError: Where that was another stage than `plan` says.
+        """
+        for place in self.places:
+            if (place / "config.json").exists():
+                config = json.loads((place / "config.json").read_text())
+                check_same(config, plan, place)
+                return place
+        return None
+
+    def history(self) -> pd.DataFrame:
+        """What `fit` returned, or what there is of it so far."""
+        begun = [p for p in self.places if (p / "history.csv").exists()]
+        done = [p for p in begun if (p / "config.json").exists()]
+        if not begun:
+            return pd.DataFrame()
+        place = (done or begun)[0]
+        table = pd.read_csv(place / "history.csv")
+        table.attrs["finished"] = bool(done)
+        if done:
+            config = json.loads((place / "config.json").read_text())
+            table.attrs["start_map"] = config["start_map"]
+        return table
+
+    def checkpoints(self) -> list[Path]:
+        """All there are, the newest first."""
+        return _newest_first([self.scratch, *self.places])
+
+    def save(self, interval: int, record: dict, arrays: Iterable) -> None:
+        """Writes a checkpoint and lets go of the last but one.
+
+        Args:
+            interval: Intervals done.
+            record: Anything that JSON can hold.
+            arrays: Pairs of name and array, taken one after the other.
+
+        Raises:
+            ValueError: Where the disk is full.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        for path in self._written()[1:]:
+            path.unlink()
+        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+
+        def write(path):
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, array in [("record", text), *arrays]:
+                    with archive.open(
+                        f"{name}.npy", "w", force_zip64=True
+                    ) as file:
+                        np.lib.format.write_array(file, array, None, False)
+
+        replace(self.scratch / f"checkpoint-{interval:06d}.npz", write)
+
+    def load(self, plan: dict, take) -> dict | None:
+        """Restores the newest whole checkpoint; returns its record.
+
+        Args:
+            plan: What the stage is to be.
+            take: Called with the record and the arrays by name.
+
+        Raises:
+            ValueError: Where there are checkpoints and none is whole, or they
+                are of another stage.
+        """
+        paths = self.checkpoints()
+        for path in paths:
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    record = json.loads(arrays["record"].tobytes())
+                    different = differences(record["plan"], plan)
+                    if not different:
+                        take(record, arrays)
+            except DAMAGE as error:
+                print(f"{path} is damaged ({error}): falling back")
+                continue
+            check_same(record["plan"], plan, path)
+            return record
+        if paths:
+            raise ValueError(
+                "A checkpoint must be whole, and none of this stage is: begin "
+                "it anew with `restart` (--restart yes). Received: "
+                f"{', '.join(map(str, paths))}"
+            )
+        return None
+
+    def keep_for_later(self) -> None:
+        """Moves the newest checkpoint to where it outlives the session."""
+        if self.scratch != self.folder and (written := self._written()):
+            replace(
+                self.folder / written[0].name,
+                lambda path: shutil.copyfile(written[0], path),
+            )
+
+    def finish(self, config: dict) -> None:
+        """Says that all is done, which makes the checkpoints superfluous."""
+        replace_text(self.folder / "config.json", json.dumps(config, indent=1))
+        for path in self._written():
+            path.unlink(missing_ok=True)
+
+    def check_room(self, size: int) -> None:
+        """Raises where two checkpoints of `size` bytes will not fit."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.scratch).free
+        free += sum(path.stat().st_size for path in self._written())
+        if free < 2 * size:
+            raise ValueError(
+                "Two checkpoints must fit on the disk: free some room, or give "
+                f"another --output-dir. Received: {free / 1e9:.1f} GB free in "
+                f"{self.scratch}, {2 * size / 1e9:.1f} GB needed"
+            )
+
+    def _written(self):
+        """Checkpoints in our own folders, the newest first."""
+        return _newest_first([self.scratch, self.folder])
+
+
+def _newest_first(places) -> list[Path]:
+    found = {path for place in places for path in place.glob(CHECKPOINTS)}
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def differences(then: dict, now: dict) -> list[str]:
+    """What a plan says otherwise than a record does."""
+    return [
+        f"{name} was {reprlib.repr(then.get(name))} and is "
+        f"{reprlib.repr(value)}"
+        for name, value in now.items()
+        if then.get(name) != value
+    ]
+
+
+def check_same(then: dict, now: dict, where) -> None:
+    different = differences(then, now)
+    if different:
+        raise ValueError(
+            "A run goes on only with what it began with: give the same "
+            "settings, another --output-dir, or begin anew with `restart` "
+            f"(--restart yes). Received: in {where}, {'; '.join(different)}"
+        )
+
+
+def replace(path, write) -> None:
+    """Writes to a temporary name beside `path`, then renames."""
+    path = Path(path)
+    # Keras tells the format by the ending, so the mark goes in front.
+    scratch = path.with_name(f"partial-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(scratch)
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise ValueError(
+                "The disk is full: free some room and run the same again; it "
+                f"goes on from the last checkpoint. Received: {path}"
+            ) from error
+        raise
+
+
+def replace_text(path, text: str) -> None:
+    replace(path, lambda scratch: scratch.write_text(text))

@@ -1,0 +1,462 @@
+"""Whatever happens to a stage, the same command goes on with it."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit import models, presets, training
+
+CLASSES = [3, 7, 8, 20, 21]
+CLOCK = ["examples_per_second", "seconds"]
+
+
+@pytest.fixture(autouse=True)
+def with_a_checkpoint_each_interval(monkeypatch):
+    """Also where the disk is slow and the stage is not."""
+    monkeypatch.setattr("kit.training.stage.CHECKPOINT_SHARE", 0)
+
+
+def batches(interval):
+    """Random batches that depend on the number of the interval alone."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(interval)
+
+    def batch():
+        while True:
+            yield (
+                {
+                    "frames": rng.integers(256, size=(8, 5, 1152), dtype="u1"),
+                    "mask": np.ones((8, 5), bool),
+                },
+                rng.integers(-1, 2, (8, len(CLASSES)), dtype="i1"),
+            )
+
+    signature = (
+        {
+            "frames": tf.TensorSpec((8, 5, 1152), tf.uint8),
+            "mask": tf.TensorSpec((8, 5), tf.bool),
+        },
+        tf.TensorSpec((8, len(CLASSES)), tf.int8),
+    )
+    return tf.data.Dataset.from_generator(batch, output_signature=signature)
+
+
+def score(model):
+    """Some number that depends on every weight."""
+    return float(np.mean([np.abs(w).mean() for w in model.get_weights()]))
+
+
+def fit(stage, name="Logistic", evaluate=score, **options):
+    model = presets.build(name, class_ids=CLASSES, scale="tiny", seed=4)
+    options = {"steps": 8, "evaluate_every": 2} | options
+    table = training.fit(
+        model,
+        options.pop("batches", batches),
+        stage=stage,
+        batch_size=8,
+        learning_rate=1e-3,
+        evaluate=evaluate,
+        **options,
+    )
+    return model, table
+
+
+class Killed(BaseException):
+    """As sudden as a signal, but within this process."""
+
+
+def killed_at(count):
+    calls = []
+
+    def evaluate(model):
+        calls.append(0)
+        if len(calls) == count:
+            raise Killed
+        return score(model)
+
+    return evaluate
+
+
+def same(one, two):
+    for a, b in zip(one.variables, two.variables, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), a.path
+        )
+
+
+def same_weights(one, two):
+    """Of two files, which hold the time they were written as well."""
+    found = []
+    for path in (one, two):
+        values = {}
+
+        def take(name, item, values=values):
+            if isinstance(item, h5py.Dataset):
+                values[name] = item[()]
+
+        with h5py.File(path) as file:
+            file.visititems(take)
+        found.append(values)
+    assert found[0].keys() == found[1].keys() and found[0]
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(value, found[1][name], name)
+
+
+def same_history(one, two):
+    pd.testing.assert_frame_equal(
+        one.drop(columns=CLOCK), two.drop(columns=CLOCK), check_exact=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("BERTMean", {}),  # dropout, whose random state must come back
+        ("GatedNetVLAD", {"keep": "last"}),  # batch normalisation
+        ("Logistic", {"averaging": 0.5, "warmup_steps": 5}),
+        ("Logistic", {"patience": 1, "keep": "last"}),
+    ],
+)
+def test_a_stage_cut_off_ends_as_one_that_was_not(name, options, tmp_path):
+    whole, expected = fit(training.Stage(tmp_path / "whole"), name, **options)
+    for count in (2, 3, 3):  # call 1 scores what the stage begins with
+        with pytest.raises(Killed):
+            fit(
+                training.Stage(tmp_path / "cut"),
+                name,
+                killed_at(count),
+                **options,
+            )
+    model, table = fit(training.Stage(tmp_path / "cut"), name, **options)
+    same_history(table, expected)
+    assert table.attrs == expected.attrs
+    for one, two in zip(whole.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    names = {"stage.weights.h5", "history.csv", "config.json"}
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == names
+
+
+def test_all_that_training_needs_comes_back(tmp_path):
+    with pytest.raises(Killed):
+        fit(training.Stage(tmp_path), "BERTMean", killed_at(3))
+    with np.load(training.Stage(tmp_path).checkpoints()[0]) as arrays:
+        names = set(arrays)
+    states = [name for name in names if name.startswith("optimizer")]
+    model = presets.build("BERTMean", class_ids=CLASSES, scale="tiny")
+    weights = len(model.trainable_variables)
+    # Adam: the number of steps, and two moments a weight.
+    assert len(states) == 1 + 2 * weights
+    assert sum(name.startswith("model") for name in names) == len(
+        model.variables
+    )
+    assert len(model.variables) > len(model.weights)  # the seeds of dropout
+
+
+def stop():
+    raise Killed
+
+
+def test_a_finished_stage_is_not_trained_again(tmp_path):
+    model, table = fit(training.Stage(tmp_path))
+    again, same_table = fit(
+        training.Stage(tmp_path), batches=lambda interval: stop()
+    )
+    same_history(table, same_table)
+    assert same_table.attrs["finished"]
+    for one, two in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_stage_begins_anew_where_asked(tmp_path):
+    fit(training.Stage(tmp_path), steps=4)
+    _, table = fit(training.Stage(tmp_path), steps=6, restart=True)
+    assert table["step"].tolist() == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": 10}, {"name": "BERTFirst"}, {"facts": {"spec": {"rgb": 9}}}],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_differs_from_the_run_before_is_named(options, finished, tmp_path):
+    begin = {"facts": {"spec": {"rgb": 1024}, "member": "BERTMean"}}
+    if finished:
+        fit(training.Stage(tmp_path), **begin)
+    else:
+        with pytest.raises(Killed):
+            fit(training.Stage(tmp_path), evaluate=killed_at(3), **begin)
+    options = begin | options
+    if "name" in options:
+        options["facts"] = begin["facts"] | {"member": "BERTFirst"}
+    wanted = {
+        "steps": "steps was 8 and is 10",
+        "name": "member was 'BERTMean' and is 'BERTFirst'",
+        "facts": "spec was {'rgb': 1024} and is {'rgb': 9}",
+    }[next(k for k in ("steps", "name", "facts") if k in options)]
+    with pytest.raises(ValueError, match="goes on only with") as error:
+        fit(training.Stage(tmp_path), **options)
+    assert wanted in str(error.value)
+
+
+def cut_off(folder, **options):
+    """A stage with two checkpoints."""
+    with pytest.raises(Killed):
+        fit(training.Stage(folder), evaluate=killed_at(4), **options)
+    found = training.Stage(folder).checkpoints()
+    assert [path.name for path in found] == [
+        "checkpoint-000002.npz",
+        "checkpoint-000001.npz",
+    ]
+    return found
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
+def test_a_damaged_checkpoint_costs_an_interval(damage, tmp_path, capsys):
+    whole, expected = fit(training.Stage(tmp_path / "whole"))
+    newest, _ = cut_off(tmp_path / "cut")
+    content = bytearray(newest.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[len(content) // 3] ^= 1  # in the middle of an array
+    elif damage == "empty":
+        content = b""
+    else:
+        content = b"not ours"
+    newest.write_bytes(content)
+    capsys.readouterr()
+    model, table = fit(training.Stage(tmp_path / "cut"))
+    printed = capsys.readouterr().out
+    assert f"{newest} is damaged" in printed and "after step 2" in printed
+    same_history(table, expected)
+    for one, two in zip(whole.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_without_a_whole_checkpoint_it_asks_to_begin_anew(tmp_path):
+    for path in cut_off(tmp_path):
+        path.write_bytes(b"not ours")
+    with pytest.raises(ValueError, match="--restart yes"):
+        fit(training.Stage(tmp_path))
+    _, table = fit(training.Stage(tmp_path), restart=True)
+    assert table.attrs["finished"]
+
+
+def test_a_run_goes_on_from_an_attached_output(tmp_path):
+    attached, here = tmp_path / "attached", tmp_path / "here"
+    whole, expected = fit(training.Stage(tmp_path / "whole"))
+    cut_off(attached)
+    before = {p: p.stat().st_mtime_ns for p in attached.iterdir()}
+    _, table = fit(training.Stage(here, earlier=[attached]))
+    same_history(table, expected)
+    assert {p: p.stat().st_mtime_ns for p in attached.iterdir()} == before
+    # And is known to be finished from there on.
+    _, table = fit(
+        training.Stage(tmp_path / "third", earlier=[attached, here]),
+        batches=lambda interval: stop(),
+    )
+    same_history(table, expected)
+
+
+def test_time_is_up_between_intervals_and_everything_is_saved(tmp_path, capsys):
+    _, expected = fit(training.Stage(tmp_path / "whole"))
+    stage = training.Stage(tmp_path / "limited", tmp_path / "scratch")
+
+    def slow(model):
+        time.sleep(0.5)
+        return score(model)
+
+    sessions = 0
+    while True:
+        _, table = fit(stage, evaluate=slow, deadline=time.time() + 4)
+        sessions += 1
+        if table.attrs["finished"]:
+            break
+        assert "the same command goes on" in capsys.readouterr().out
+        # The next session has another scratch.
+        for path in (tmp_path / "scratch").iterdir():
+            path.unlink()
+        assert sessions < 9
+    same_history(table, expected)
+
+
+def test_without_any_time_nothing_is_begun(tmp_path):
+    _, table = fit(training.Stage(tmp_path), deadline=time.time() - 1)
+    assert not len(table) and not table.attrs["finished"]
+
+
+def test_checkpoints_go_to_scratch_and_leave_nothing(tmp_path):
+    stage = training.Stage(tmp_path / "kept", tmp_path / "scratch")
+    with pytest.raises(Killed):
+        fit(stage, evaluate=killed_at(3))
+    assert not list((tmp_path / "kept").glob("checkpoint-*"))
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    fit(stage)
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_disk_without_room_is_told_before(tmp_path, monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(ValueError, match="0.0 GB free"):
+        fit(training.Stage(tmp_path))
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint(tmp_path, monkeypatch):
+    write, calls = np.lib.format.write_array, []
+
+    def full(file, array, *more):
+        calls.append(0)
+        if len(calls) > 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, array, *more)
+
+    monkeypatch.setattr("numpy.lib.format.write_array", full)
+    with pytest.raises(ValueError, match="The disk is full"):
+        fit(training.Stage(tmp_path))
+    monkeypatch.undo()
+    assert not list(tmp_path.glob("partial-*"))
+    assert training.Stage(tmp_path).checkpoints()
+    _, table = fit(training.Stage(tmp_path))
+    assert table.attrs["finished"]
+
+
+@pytest.mark.parametrize("begun_in", ["mixed_float16", "mixed_bfloat16"])
+def test_a_resumed_run_keeps_its_precision(begun_in, tmp_path, capsys):
+    def begin(policy, *more, **options):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            return fit(*more, **options)
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    whole, expected = begin(begun_in, training.Stage(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        begin(begun_in, training.Stage(tmp_path / "cut"),
+              evaluate=killed_at(3))  # fmt: skip
+    capsys.readouterr()
+    model, table = fit(training.Stage(tmp_path / "cut"))
+    assert f"in {begun_in}" in capsys.readouterr().out
+    assert models.precision(model) == "float32"
+    same_history(table, expected)
+    for one, two in zip(whole.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    config = json.loads((tmp_path / "cut" / "config.json").read_text())
+    assert config["precision"] == begun_in
+
+
+def test_averaged_weights_are_the_mean_that_was_asked_for(tmp_path):
+    share, seen = 0.75, []
+
+    def remember(model):
+        seen.append([np.array(w) for w in model.get_weights()])
+        return 0.0
+
+    plain, _ = fit(training.Stage(tmp_path / "plain"), "GatedNetVLAD",
+                   remember, keep="last")  # fmt: skip
+    raw = seen[1:]
+    seen = []
+    model, _ = fit(training.Stage(tmp_path / "mean"), "GatedNetVLAD",
+                   remember, keep="last", averaging=share)  # fmt: skip
+    expected = raw[0]
+    for later in raw[1:]:
+        expected = [
+            share * old + (1 - share) * new
+            for old, new in zip(expected, later, strict=True)
+        ]
+    for weight, value in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-6)
+    moved = [
+        weight
+        for variable, weight in zip(
+            model.weights, model.get_weights(), strict=True
+        )
+        if "moving_variance" in variable.path
+    ]
+    assert moved and all((value > 0).all() for value in moved)
+
+
+def test_the_learning_rate_rises_and_then_follows_the_stairs():
+    plain = training.learning_rate_schedule(1e-3, 1000)
+    rising = training.learning_rate_schedule(1e-3, 1000, warmup_steps=10)
+    assert float(rising(0)) == pytest.approx(1e-4)
+    assert float(rising(4)) == pytest.approx(5e-4)
+    for step in (9, 1999, 2000, 4000):
+        assert float(rising(step)) == pytest.approx(float(plain(step)))
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(rising)
+    )
+    assert float(again(4)) == float(rising(4))
+    with pytest.raises(ValueError, match="warmup_steps=0"):
+        training.LinearWarmUp(plain, 0)
+
+
+@pytest.mark.parametrize("option", ["steps", "evaluate_every"])
+def test_there_must_be_something_to_do(option, tmp_path):
+    with pytest.raises(ValueError, match=f"{option}=0"):
+        fit(training.Stage(tmp_path), **{option: 0})
+    with pytest.raises(ValueError, match="averaging=1"):
+        fit(training.Stage(tmp_path), averaging=1)
+
+
+@pytest.mark.slow
+def test_a_command_killed_by_a_signal_goes_on_to_the_same_bits(
+    sample, tmp_path
+):
+    def command(output):
+        return [
+            *(sys.executable, "-m", "kit.stages", "--data-dir", sample),
+            *("--output-dir", str(output), "--members", "BERTMean"),
+            *("--steps", "24", "--evaluate-every", "4", "--batch-size", "16"),
+        ]
+
+    done = subprocess.run(
+        command(tmp_path / "whole"), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    # In the first interval, in the middle, after the first stage, at the end.
+    kills = ["step  4/24", "step 16/24", "finished in", "step  8/24"]
+    for mark in kills:
+        worker = subprocess.Popen(
+            command(tmp_path / "cut"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for line in worker.stdout:
+            if mark in line:
+                break
+        os.kill(worker.pid, signal.SIGKILL)
+        assert worker.wait() == -signal.SIGKILL, f"no {mark!r} was printed"
+        worker.stdout.close()
+    done = subprocess.run(
+        command(tmp_path / "cut"), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "goes on" in done.stdout or "finished before" in done.stdout
+    for inside in ("pretrain", "finetune"):
+        for name in ("BERTMean", "Logistic"):
+            one, two = (
+                tmp_path / run / name / inside for run in ("whole", "cut")
+            )
+            same_history(
+                pd.read_csv(one / "history.csv"),
+                pd.read_csv(two / "history.csv"),
+            )
+            same_weights(one / "stage.weights.h5", two / "stage.weights.h5")
+    assert not list(Path(tmp_path, "cut").rglob("checkpoint-*"))
