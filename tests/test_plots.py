@@ -46,7 +46,36 @@ MEMBERS = pd.DataFrame(
         "gain": [0.02, np.nan],
     }
 )
+for name, share in {"BERTMean": 0.3, "GatedNetVLAD": 0.7}.items():
+    SEARCH[f"weight of {name}"] = share + 0.2 * RNG.random(13)
 GAINS = pd.DataFrame({"class_id": [3, 7, 9], "gain": [0.1, -0.2, 0.0]})
+BYTES = RNG.integers(0, 256, (20, 96), dtype=np.uint8)
+SHARES = {
+    "visual": RNG.dirichlet(np.ones(8), 18),
+    "audio": RNG.dirichlet(np.ones(4), 18),
+}
+ATTENTION = RNG.dirichlet(np.ones(5), (2, 4, 5))
+GATES, SAID = RNG.dirichlet(np.ones(3), 6), RNG.random((6, 2))
+ANSWERS = [1, 1, 1, 0, 0, 0]
+AREA = (GATES[:, :-1] * SAID).sum(axis=1)
+SHIFTED = pd.DataFrame(
+    [
+        (shift, start, seen, score)
+        for shift, start, seen, score in (
+            (-1, 0, (0, 1, 2, 3), 0.1),
+            (-1, 5, (4, 5, 6, 7), 0.2),
+            (0, 0, (0, 1, 2, 3, 4), 0.3),
+            (0, 5, (5, 6, 7), 0.4),
+            (1, 0, (1, 2, 3, 4, 5), 0.5),
+            (1, 5, (6, 7), 0.9),
+        )
+    ],
+    columns=["shift", "start", "frames", "score"],
+)
+BY_PLACE = pd.DataFrame(
+    {"BERTMean": [0.9, 0.5, 0.1], "GatedNetVLAD": [0.6, 0.3, 0.0]},
+    index=[1, 10, 100],
+)
 
 DRAWN = {
     "frames_per_video": lambda: plots.frames_per_video([120, 200, 300, 299]),
@@ -55,7 +84,7 @@ DRAWN = {
     ),
     "ratings_per_class": lambda: plots.ratings_per_class(RATINGS, NAMES),
     "value_ranges": lambda: plots.value_ranges(
-        RNG.integers(0, 256, (20, 96)), RNG.normal(size=(20, 96))
+        BYTES, BYTES * (4 / 255) + (4 / 512 - 2), SPEC
     ),
     "video_strip": lambda: plots.video_strip(
         RNG.normal(size=(18, 96)), SPEC, RATINGS, NAMES
@@ -79,6 +108,21 @@ DRAWN = {
         pd.DataFrame([[1, 0.3], [0.3, 1]], list("ab"), list("ab"))
     ),
     "class_gains": lambda: plots.class_gains(GAINS, NAMES),
+    "assignment": lambda: plots.assignment(SHARES, RATINGS, SPEC, NAMES),
+    "assignment_of_many": lambda: plots.assignment(
+        {"visual": RNG.dirichlet(np.ones(112), 18)}, RATINGS, SPEC, NAMES
+    ),
+    "attention": lambda: plots.attention(ATTENTION),
+    "attention_of_twelve": lambda: plots.attention(
+        RNG.dirichlet(np.ones(5), (3, 12, 5))
+    ),
+    "experts": lambda: plots.experts(GATES, SAID, AREA, ANSWERS, "Guitar"),
+    "experts_of_one": lambda: plots.experts(
+        GATES[:1], SAID[:1], AREA[:1], ANSWERS[:1], "Guitar"
+    ),
+    "shifted": lambda: plots.shifted(SHIFTED, 8, SPEC, "Guitar"),
+    "score_scales": lambda: plots.score_scales(BY_PLACE),
+    "tried_weights": lambda: plots.tried_weights(SEARCH),
 }
 
 
@@ -121,6 +165,122 @@ def test_the_timeline_draws_what_it_was_given():
         assert list(drawn.edges) == [0, 5, 10, 15, 18]
     finally:
         plt.close(figure)
+
+
+@pytest.fixture
+def drawn():
+    """Draws by name; closes what was drawn."""
+    figures = []
+
+    def draw(name):
+        figures.append(DRAWN[name]())
+        return figures[-1]
+
+    yield draw
+    for figure in figures:
+        plt.close(figure)
+
+
+def test_the_values_stand_above_their_bytes(drawn):
+    (axes,) = drawn("value_ranges").axes
+    (above,) = axes.child_axes
+    axes.figure.canvas.draw()
+    np.testing.assert_allclose(
+        above.get_xlim(), np.array(axes.get_xlim()) * 4 / 255 - 1.9921875
+    )
+    zero, byte_zero = (line.get_xdata()[0] for line in axes.lines)
+    assert zero == pytest.approx(1.9921875 * 255 / 4) and byte_zero == 0
+    heights = [patch.get_xy()[:, 1].sum() for patch in axes.patches]
+    assert heights == pytest.approx([200, 200])  # both sides of each step
+
+
+def test_the_assignment_draws_every_share_the_largest_cluster_on_top(drawn):
+    figure = drawn("assignment")
+    for axes, (modality, share) in zip(
+        figure.axes, SHARES.items(), strict=False
+    ):
+        (image,) = axes.images
+        rows = [int(text.get_text()) - 1 for text in axes.get_yticklabels()]
+        np.testing.assert_array_equal(image.get_array(), share.T[rows])
+        mass = share.sum(axis=0)[rows]
+        assert (np.diff(mass) <= 0).all()
+        assert axes.get_ylabel() == f"{modality} cluster"
+    strip = figure.axes[2]
+    left = sorted(bar.get_x() for bar in strip.patches)
+    assert left == sorted(RATINGS["start"])
+
+
+def test_the_attention_draws_the_square_of_each_head(drawn):
+    axes = [axis for axis in drawn("attention").axes if axis.images]
+    squares = [axis.images[0] for axis in axes[:8]]
+    for square, weights in zip(
+        squares, ATTENTION.reshape(8, 5, 5), strict=True
+    ):
+        np.testing.assert_array_equal(square.get_array(), weights)
+        assert square.get_clim() == (0, ATTENTION.max())
+
+
+def test_the_coloured_area_is_what_the_experts_say_times_their_gates(drawn):
+    figure = drawn("experts")
+    for axes, area, answer in zip(figure.axes, AREA, ANSWERS, strict=True):
+        *bars, null = axes.patches
+        drawn_area = sum(bar.get_width() * bar.get_height() for bar in bars)
+        assert drawn_area == pytest.approx(area)
+        width = sum(bar.get_width() for bar in [*bars, null])
+        assert width == pytest.approx(1)
+        word = "yes" if answer else "no"
+        assert axes.get_title() == f"rated {word}, model {area:.2f}"
+    (legend,) = figure.legends
+    assert "output gate" not in legend.get_title().get_text()
+    gated = plots.experts(GATES, SAID, AREA / 2, ANSWERS, "Guitar")
+    assert "before the output gate" in gated.legends[0].get_title().get_text()
+    plt.close(gated)
+
+
+def test_the_shifts_draw_their_frames_and_scores(drawn):
+    first, last, score = drawn("shifted").axes
+    for axes, start in ((first, 0), (last, 5)):
+        seen = SHIFTED[SHIFTED["start"] == start]
+        for row, (shift, frames) in enumerate(
+            zip(seen["shift"], seen["frames"], strict=True)
+        ):
+            bars = [bar for bar in axes.patches if bar.get_y() == row]
+            drawn_frames = {bar.get_x() for bar in bars if not bar.get_hatch()}
+            masked = {bar.get_x() for bar in bars if bar.get_hatch()}
+            assert drawn_frames == set(frames)
+            asked = set(range(start + shift, start + shift + 5))
+            assert masked == asked - set(frames)
+    *curves, mean = [patch.get_data().values for patch in score.patches]
+    np.testing.assert_allclose(curves, [[0.1, 0.2], [0.3, 0.4], [0.5, 0.9]])
+    np.testing.assert_allclose(mean, [0.3, 0.5])
+
+
+def test_the_scales_draw_scores_by_place_and_one_over_it(drawn):
+    left, right = drawn("score_scales").axes
+    for line, member in zip(left.lines, BY_PLACE, strict=True):
+        assert line.get_label() == member
+        np.testing.assert_array_equal(line.get_xdata(), [1, 10, 100])
+        np.testing.assert_array_equal(line.get_ydata(), BY_PLACE[member])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [1, 0.1, 0.01])
+
+
+def test_every_weight_tried_is_a_dot_the_better_ones_lower(drawn):
+    axes = drawn("tried_weights").axes[0]
+    tried = SEARCH[SEARCH["method"] == "Bayesian optimisation"]
+    tried = tried.sort_values("map")
+    for dots, name in zip(
+        axes.collections, ("BERTMean", "GatedNetVLAD"), strict=True
+    ):
+        across, down = np.array(dots.get_offsets()).T
+        np.testing.assert_allclose(across, 100 * tried[f"weight of {name}"])
+        np.testing.assert_array_equal(dots.get_array(), tried["map"])
+        assert (np.diff(down) > 0).all() and axes.yaxis_inverted()
+        chosen = axes.lines[0].get_ydata()[int(down[-1])]
+        assert chosen == pytest.approx(down[-1])
+    best = axes.lines[0].get_xdata()
+    np.testing.assert_allclose(
+        best, 100 * tried.filter(like="weight of ").iloc[-1]
+    )
 
 
 def test_the_colours_differ_in_lightness():

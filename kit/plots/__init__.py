@@ -11,23 +11,37 @@ from kit.plots.data import (
     value_ranges,
     video_strip,
 )
-from kit.plots.fusion import agreement, class_gains, convergence, member_weights
+from kit.plots.explain import assignment, attention, experts, shifted
+from kit.plots.fusion import (
+    agreement,
+    class_gains,
+    convergence,
+    member_weights,
+    score_scales,
+    tried_weights,
+)
 from kit.plots.scores import gains, learning_curves, timeline
 from kit.plots.style import COLOURS, show
 
 __all__ = [
     "COLOURS",
     "agreement",
+    "assignment",
+    "attention",
     "class_gains",
     "convergence",
+    "experts",
     "frames_per_video",
     "gains",
     "labels_per_class",
     "learning_curves",
     "member_weights",
     "ratings_per_class",
+    "score_scales",
+    "shifted",
     "show",
     "timeline",
+    "tried_weights",
     "value_ranges",
     "video_strip",
 ]

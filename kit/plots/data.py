@@ -68,25 +68,43 @@ def ratings_per_class(table, names: dict) -> plt.Figure:
     return figure
 
 
-def value_ranges(raw, values) -> plt.Figure:
+def value_ranges(raw, values, spec) -> plt.Figure:
     """What do the bytes become?
 
     Args:
-        raw: uint8 features of real frames.
+        raw: uint8 features of real frames, `(num_frames, dim)`.
         values: The same, dequantised.
+        spec: Which of the features are visual.
     """
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(8, 3), layout="constrained"
+    figure, axes = single_axes(8, 3.5)
+    for name, part, colour in (
+        ("visual", raw[:, : spec.rgb], COLOURS[0]),
+        ("audio", raw[:, spec.rgb :], COLOURS[1]),
+    ):
+        axes.hist(
+            np.ravel(part),
+            bins=np.arange(0, 257, 4),
+            weights=np.full(part.size, 100 / part.size),
+            histtype="step",
+            linewidth=2,
+            color=colour,
+            label=f"{name}, {part.shape[1]:,} features",
+        )
+    slope, offset = np.polyfit(np.ravel(raw), np.ravel(values), 1)
+    above = axes.secondary_xaxis(
+        "top", (lambda q: slope * q + offset, lambda x: (x - offset) / slope)
     )
-    left.hist(np.ravel(raw), bins=64, color=COLOURS[0])
-    left.set_xlabel("byte on disk")
-    left.set_ylabel("features")
-    right.hist(np.ravel(values), bins=64, color=COLOURS[2])
-    right.set_xlabel("value in the model (no unit)")
-    right.set_title(
-        f"{np.min(values):.2f} to {np.max(values):.2f}", fontsize=10
-    )
-    left.set_title(f"{np.min(raw)} to {np.max(raw)}", fontsize=10)
+    above.set_xlabel("value in the model (no unit)")
+    for byte, style, text in (
+        (-offset / slope, "--", "padding\nis 0"),
+        (0, ":", f"byte 0 is\n{offset:.2f}"),
+    ):
+        axes.axvline(byte, color=NO, linestyle=style)
+        axes.text(byte + 2, 0.5, text, fontsize=8, color=NO,
+                  transform=axes.get_xaxis_transform())  # fmt: skip
+    axes.set_xlabel("byte on disk")
+    axes.set_ylabel("% of the bytes, four values a bin")
+    axes.legend(fontsize=8)
     return figure
 
 
@@ -107,43 +125,47 @@ def video_strip(values, spec, ratings, names: dict) -> plt.Figure:
         layout="constrained",
         height_ratios=[3, 1.5, 1],
     )
-    for axes, part, label in (
-        (top, values[:, : spec.rgb][:, :64], "visual"),
-        (middle, values[:, spec.rgb :][:, :32], "audio"),
+    limit = np.abs(values).max()
+    for axes, part, most, label in (
+        (top, values[:, : spec.rgb], 64, "visual"),
+        (middle, values[:, spec.rgb :], 32, "audio"),
     ):
-        limit = np.abs(part).max() if part.size else 1
-        axes.imshow(
-            part.T,
+        image = axes.imshow(
+            part[:, :most].T,
             aspect="auto",
             cmap="cividis",
             vmin=-limit,
             vmax=limit,
-            extent=(0, len(values), part.shape[1], 0),
+            extent=(0, len(values), min(most, part.shape[1]), 0),
         )
-        axes.set_ylabel(f"{label}\nfeature")
+        axes.set_ylabel(f"{label} feature\n(of {part.shape[1]:,})")
+    figure.colorbar(image, ax=[top, middle], label="value (no unit)")
+    rated_strip(bottom, ratings, spec, names)
+    bottom.set_xlim(0, len(values))
+    return figure
+
+
+def rated_strip(axes, ratings, spec, names: dict) -> None:
+    """Draws which segments of a video were rated yes or no, a row a class."""
     labels = sorted(set(ratings["label"]))
     for start, label, score in zip(
         ratings["start"], ratings["label"], ratings["score"], strict=True
     ):
-        bottom.barh(
-            labels.index(label),
-            spec.segment_frames,
-            align="center",
-            left=start,
-            color=YES if score else NO,
+        row, middle = labels.index(label), start + spec.segment_frames / 2
+        colour, word = (
+            (YES, "\N{CHECK MARK}") if score else (NO, "\N{BALLOT X}")
         )
-        bottom.text(
-            start + spec.segment_frames / 2,
-            labels.index(label),
-            "yes" if score else "no",
+        axes.barh(row, spec.segment_frames, left=start, color=colour)
+        axes.text(
+            middle,
+            row,
+            word,
             ha="center",
             va="center",
             color="white",
             fontsize=7,
         )
-    bottom.set_yticks(
+    axes.set_yticks(
         range(len(labels)), [names.get(i, str(i)) for i in labels], fontsize=7
     )
-    bottom.set_xlabel("frame (one a second)")
-    bottom.set_xlim(0, len(values))
-    return figure
+    axes.set_xlabel("frame (one a second)")

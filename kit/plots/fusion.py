@@ -1,5 +1,7 @@
 """The ensemble: the search of its weights, and its members."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -107,4 +109,68 @@ def class_gains(classes, names=None, most: int = 40) -> plt.Figure:
     axes.set_yticks(place, labels, fontsize=8)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("AP of the ensemble less AP of the best single member")
+    return figure
+
+
+def score_scales(table) -> plt.Figure:
+    """Why are ranks fused, and not scores?
+
+    Args:
+        table: From `kit.results.scores_by_place`.
+    """
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(8, 3.5), layout="constrained", sharex=True
+    )
+    lines = cycle(["-", "--", ":"])
+    for place, member in enumerate(table):
+        left.plot(
+            table[member],
+            color=COLOURS[place % len(COLOURS)],
+            linestyle=next(lines),
+            label=member,
+        )
+    right.plot(table.index, 1 / table.index, color="black")
+    left.legend(fontsize=7)
+    for axes, label, title in (
+        (left, "its score there (median of classes)",
+         "scores: each member has its own scale"),
+        (right, "1 / place", "eq. 20: one scale for all members"),
+    ):  # fmt: skip
+        axes.set_title(title, fontsize=9)
+        axes.set(xscale="log", ylim=(0, 1.05), ylabel=label)
+        axes.set_xlabel("place in a member's list (log)")
+    return figure
+
+
+def tried_weights(history, method="Bayesian optimisation") -> plt.Figure:
+    """Where did the optimiser look?
+
+    Args:
+        history: From `kit.ensemble.search_weights`: `method`, `map` and a
+            `weight of ...` each member.
+        method: The search to draw.
+    """
+    tried = history[history["method"] == method].sort_values("map")
+    weights = 100 * tried.filter(like="weight of ")
+    figure, axes = single_axes(8, 1.2 + 0.5 * weights.shape[1])
+    place = np.arange(weights.shape[1])
+    for row in range(len(place)):
+        dots = axes.scatter(
+            weights.iloc[:, row],
+            row + np.linspace(-0.3, 0.3, len(tried)),
+            c=tried["map"],
+            cmap="viridis",
+            s=18,
+        )
+    axes.plot(
+        weights.iloc[-1], place + 0.3, "D", mfc="none", mec=NO, ms=10, mew=2
+    )
+    axes.set_yticks(place, [c.removeprefix("weight of ") for c in weights])
+    axes.invert_yaxis()
+    axes.set_xlabel("weight (%)")
+    axes.set_title(
+        "a dot: one weight tried; lower in its row: better; diamond: best",
+        fontsize=9,
+    )
+    figure.colorbar(dots, label="local MAP")
     return figure
