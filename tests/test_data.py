@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kit import data
+from kit.data import tfrecord
 from kit.spec import FrameSpec
 from kit.splits import PARTS, Holdout
 from tests.shards import TINY, Record, records, rows, write
@@ -344,12 +345,22 @@ class TestListShards:
             data.list_shards(folder, "val")
 
 
-def test_a_remote_shard_is_read(made):
-    path = "ram://other/train00.tfrecord"
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_remote_shard_is_read(made, monkeypatch, fast):
+    if not fast:
+        monkeypatch.setattr(tfrecord, "google_crc32c", None)
+    path = f"ram://{fast}/train00.tfrecord"
     with tf.io.TFRecordWriter(path) as writer:
         for one in made:
             writer.write(one.serialized())
     assert len(read(path)) == 40
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content = file.read()
+    path = f"ram://{fast}/train01.tfrecord"
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(content[:-9])
+    with pytest.warns(UserWarning, match="kept 39 .* ended at record 39"):
+        assert len(read(path, on_error="skip")) == 39
 
 
 def test_csv_files(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kit.data import tfrecord
 from kit.data.batches import source
 from kit.data.records import BadRecord, parse
 from kit.data.shards import Report
@@ -106,8 +107,17 @@ def read(path, on_error):
         return list(found.one_pass())
 
 
+@pytest.fixture(params=["google_crc32c", "TensorFlow"])
+def checksum(request, monkeypatch):
+    """Each way of verifying checksums."""
+    if request.param == "TensorFlow":
+        monkeypatch.setattr(tfrecord, "google_crc32c", None)
+    else:
+        pytest.importorskip("google_crc32c")
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.__name__)
-def test_damaged_files(mutation, tmp_path):
+def test_damaged_files(mutation, checksum, tmp_path):
     """250 of each, read both ways."""
     path = tmp_path / "train.tfrecord"
     write(path, MADE)

@@ -2,7 +2,7 @@
 
 Features stay uint8 from the disk to the device; the model dequantises them.
 Frames are picked before they are copied, so that five frames of a video cost
-little more than reading its record.
+little more than reading its record.  `write_shard` makes shards of arrays.
 
 Every reader takes the same options:
 
@@ -38,6 +38,7 @@ from kit.data.readers import (
 )
 from kit.data.shards import Report, list_shards
 from kit.data.vocabulary import read_segment_classes, read_vocabulary
+from kit.data.writer import write_shard
 
 __all__ = [
     "HOLDOUT",
@@ -50,4 +51,5 @@ __all__ = [
     "read_vocabulary",
     "segments",
     "videos",
+    "write_shard",
 ]

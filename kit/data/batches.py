@@ -278,20 +278,21 @@ class Blocks:
 def _collate(rows, blocks, spec, length, columns, fill, extra):
     """A batch of the examples in `rows`, padded to `length` frames."""
     frames = blocks.take((len(rows), length, spec.dim))
-    mask = np.zeros((len(rows), length), bool)
-    for at, row in enumerate(rows):
-        first, last = row.first, row.first + len(row.rgb)
-        frames[at, :first] = 0
-        frames[at, first:last, : spec.rgb] = row.rgb
-        frames[at, first:last, spec.rgb :] = row.audio
-        frames[at, last:] = 0
-        mask[at, first:last] = True
+    first = np.array([row.first for row in rows])
+    last = first + [len(row.rgb) for row in rows]
+    for row, here, start, end in zip(rows, frames, first, last, strict=True):
+        here[:start] = 0
+        here[start:end, : spec.rgb] = row.rgb
+        here[start:end, spec.rgb :] = row.audio
+        here[end:] = 0
+    place = np.arange(length)
+    mask = (place >= first[:, None]) & (place < last[:, None])
     batch = ({"frames": frames, "mask": mask},)
     if columns is not None:
         targets = np.full((len(rows), columns), fill, np.int8)
         if columns:
-            for at, row in enumerate(rows):
-                targets[at, row.classes] = row.scores
+            for row, here in zip(rows, targets, strict=True):
+                here[row.classes] = row.scores
         batch += (targets,)
     ids = [row.video_id for row in rows]
     starts = np.array([row.start for row in rows], np.int32)

@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from kit.data import tfrecord
 from kit.data.records import BadRecord, parse
 
 SPLITS = ("train", "validate", "test")
@@ -216,8 +217,9 @@ def read_shard(
             report.bad_record(path, record, error)
             continue
         report.kept[path] += 1
-        beyond = np.count_nonzero(video.starts >= video.num_frames)
-        report.beyond_last_frame[path] += beyond
+        if len(video.starts):
+            beyond = np.count_nonzero(video.starts >= video.num_frames)
+            report.beyond_last_frame[path] += beyond
         yield video
 
 
@@ -225,28 +227,15 @@ def _records(path: str, report: Report):
     """Yields the serialized records of one file, each checksum verified."""
     import tensorflow as tf
 
-    # This costs less than `TFRecordDataset`, which copies each record once
-    # more, and says where in which file it stopped.  A thread that reads ahead
-    # is slower: the two wait for Python's lock more than they gain.
-    # Unwrapped, it does not print its deprecation.
-    read = tf.compat.v1.io.tf_record_iterator.__wrapped__
-    record, size = 0, 0
+    record = 0
     try:
-        for content in read(path):
+        for content in tfrecord.records(path):
             yield content
             record += 1
-            size += len(content) + 16  # length and two checksums
-        found = tf.io.gfile.stat(path).length
-    except tf.errors.DataLossError as error:
-        report.bad_file(path, record, error.message)
-        return
-    except tf.errors.OpError as error:
+    except tfrecord.Damage as damage:
+        report.bad_file(path, record, str(damage))
+    except (OSError, tf.errors.OpError) as error:
         raise ValueError(
             "A shard must be a file that can be read. "
-            f"Received: file={path!r}, error={error.message!r}"
+            f"Received: file={path!r}, error={str(error)!r}"
         ) from error
-    if found == 0:
-        report.bad_file(path, 0, "the file is empty")
-    elif size != found:
-        # The reader takes a cut in the first bytes of a record for the end.
-        report.bad_file(path, record, f"{found - size} bytes are left over")

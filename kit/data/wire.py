@@ -20,8 +20,7 @@ def contents(record: bytes):
     Raises:
         google.protobuf.message.DecodeError: Where it is no such message.
     """
-    import tensorflow as tf
-
+    features, sequence_example = _messages()
     try:
         top = _fields(record, 0, len(record))
         blocks = {}
@@ -33,13 +32,21 @@ def contents(record: bytes):
             blocks[name] = (record, *pair[2])
         context = record[slice(*top[1])]
     except (IndexError, KeyError, UnicodeDecodeError):
-        example = tf.train.SequenceExample.FromString(record)
+        example = sequence_example.FromString(record)
         blocks = {}
         for name, frames in example.feature_lists.feature_list.items():
             content = frames.SerializeToString()
             blocks[name] = (content, 0, len(content))
         return example.context.feature, blocks
-    return tf.train.Features.FromString(context).feature, blocks
+    return features.FromString(context).feature, blocks
+
+
+@functools.cache
+def _messages():
+    # Found once: TensorFlow looks its names up anew each time.
+    import tensorflow as tf
+
+    return tf.train.Features, tf.train.SequenceExample
 
 
 def view(buffer: bytes, start: int, end: int, width: int):
@@ -100,15 +107,11 @@ def _fields(buffer, at, end):
 
 def _field(buffer, at, end):
     """The length-delimited field at `at`: its number, start and end."""
-    number, kind = divmod(buffer[at], 8)
-    size, shift = 0, 0
-    while True:
-        at += 1
-        size |= (buffer[at] & 127) << shift
-        shift += 7
-        if buffer[at] < 128:
-            break
-    at += 1
-    if kind != 2 or number not in (1, 2) or at + size > end:
+    tag, size = buffer[at], buffer[at + 1]
+    at, shift = at + 2, 7
+    while size >> shift:  # the highest bit says that seven more follow
+        size += (buffer[at] - 1) << shift
+        at, shift = at + 1, shift + 7
+    if tag not in (10, 18) or at + size > end:  # fields 1 and 2, with a length
         raise IndexError(at)
-    return number, at, at + size
+    return tag >> 3, at, at + size

@@ -1,6 +1,8 @@
 """Members on disk fused into a submission, class by class."""
 
+import os
 import tempfile
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,79 +41,86 @@ def fuse_files(
             "`output` must end in .csv or .csv.gz; `fuse` makes a ranking. "
             f"Received: output={str(output)!r}"
         )
-    table, fuser = Segments(), Fuser(constant, k, "rank")
     with tempfile.TemporaryDirectory() as scratch:
-        members = [_open_member(p, table, Path(scratch)) for p in paths]
+        members = [_open_member(path, Path(scratch)) for path in paths]
         classes = shared_classes([m.class_ids for m in members])
         members = [
             (m, w) for m, w in zip(members, weights, strict=True) if w > 0
         ]
-        with Writer(output) as writer, ThreadPoolExecutor() as pool:
-            rows = _read_ahead(pool, [m for m, _ in members], classes)
-            for done, (class_id, read) in enumerate(rows, 1):
-                met = [
-                    (member.numbers(row), weight)
-                    for (member, weight), row in zip(members, read, strict=True)
-                ]
+        # Threads, since NumPy gives up Python's lock; each with its own table
+        # and scratch.
+        workers = min(os.cpu_count() or 1, 4)
+        spare = [
+            (Segments(), Fuser(constant, k, "rank")) for _ in range(workers)
+        ]
+
+        def fuse_class(class_id):
+            table, fuser = spare.pop()
+            try:
+                met = [(m.numbers(class_id, table), w) for m, w in members]
                 lists = [(table.codes(*n), w, None) for n, w in met]
                 codes, _ = fuser.fuse(class_id, lists, table.size)
-                writer.row(class_id, *table.segments(codes))
+                return table.segments(codes)
+            finally:
+                spare.append((table, fuser))
+
+        with Writer(output) as writer, ThreadPoolExecutor(workers) as pool:
+            results = _in_order(pool, fuse_class, classes, 2 * workers)
+            for done, (class_id, found) in enumerate(results, 1):
+                writer.row(class_id, *found)
                 if progress:
                     progress(done, len(classes))
 
 
-def _read_ahead(pool, members, classes):
-    """Yields `(class, a row a member)`, the next ones being read meanwhile."""
-    waiting = []
-    for class_id in [*classes, None]:
-        ready, waiting = waiting, []
-        if class_id is not None:
-            waiting = [
-                (class_id, pool.submit(m.read, class_id)) for m in members
-            ]
-        if ready:
-            yield ready[0][0], [future.result() for _, future in ready]
+def _in_order(pool, task, items, ahead):
+    """Yields `(item, task(item))`, up to `ahead` of them begun."""
+    waiting = deque()
+    for item in items:
+        waiting.append((item, pool.submit(task, item)))
+        if len(waiting) == ahead:
+            yield waiting[0][0], waiting.popleft()[1].result()
+    while waiting:
+        yield waiting[0][0], waiting.popleft()[1].result()
 
 
-def _open_member(path, table, scratch):
+def _open_member(path, scratch):
     if str(path).endswith(".npz"):
-        return _RankingFile(path, table)
-    return _SubmissionFile(path, table, scratch)
+        return _RankingFile(path)
+    return _SubmissionFile(path, scratch)
 
 
 class _RankingFile:
-    """Lists of a ranking on disk, as numbers of `table`."""
+    """Lists of a ranking on disk."""
 
-    def __init__(self, path, table):
+    def __init__(self, path):
         self.ranking = Ranking.load(path, mmap=True)
         self.class_ids = self.ranking.class_ids
-        ids, starts = self.ranking.video_ids, self.ranking.starts
-        self.segments = table.numbers(sort_key(ids), starts)
+        self.known = {}  # numbers of all its segments in each table
 
-    def read(self, class_id):
-        return np.array(self.ranking.indices(class_id))
-
-    def numbers(self, rows):
-        return tuple(numbers[rows] for numbers in self.segments)
+    def numbers(self, class_id, table):
+        """The list of a class as numbers of `table`."""
+        if table not in self.known:
+            keys = sort_key(self.ranking.video_ids)
+            self.known[table] = table.numbers(keys, self.ranking.starts)
+        rows = np.array(self.ranking.indices(class_id))
+        return tuple(numbers[rows] for numbers in self.known[table])
 
 
 class _SubmissionFile:
     """Lists of a submission, whose rows are found once and read when due."""
 
-    def __init__(self, path, table, scratch):
+    def __init__(self, path, scratch):
         if str(path).endswith(".gz"):
             path = _unpacked(Path(path), scratch)
-        self.path, self.table = path, table
+        self.path = path
         self.places = index_rows(path)
         self.class_ids = np.array(list(self.places))
 
-    def read(self, class_id):
+    def numbers(self, class_id, table):
+        """The list of a class as numbers of `table`."""
         if class_id not in self.places:
-            return parse_segments(b"")
-        return read_row(self.path, self.places[class_id])
-
-    def numbers(self, row):
-        return self.table.numbers(*row)
+            return table.numbers(*parse_segments(b""))
+        return table.numbers(*read_row(self.path, self.places[class_id]))
 
 
 def _unpacked(packed, scratch):

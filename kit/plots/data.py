@@ -81,6 +81,8 @@ def value_ranges(raw, values, spec) -> plt.Figure:
         ("visual", raw[:, : spec.rgb], COLOURS[0]),
         ("audio", raw[:, spec.rgb :], COLOURS[1]),
     ):
+        if not part.size:
+            continue
         axes.hist(
             np.ravel(part),
             bins=np.arange(0, 257, 4),
@@ -130,6 +132,9 @@ def video_strip(values, spec, ratings, names: dict) -> plt.Figure:
         (top, values[:, : spec.rgb], 64, "visual"),
         (middle, values[:, spec.rgb :], 32, "audio"),
     ):
+        if not part.size:
+            axes.set_visible(False)
+            continue
         image = axes.imshow(
             part[:, :most].T,
             aspect="auto",
