@@ -72,12 +72,11 @@ def _record(video, spec) -> bytes:
         kinds = ["int64_list"] * 3 + ["float_list"]
         values = map(feature, kinds, columns)
         context |= dict(zip(RATING_FIELDS, values, strict=True))
-    lists = {}
     rgb, audio = np.split(frames, [spec.rgb], axis=1)
+    lists = {}
     for name, rows in (("rgb", rgb), ("audio", audio)):
-        if rows.shape[1]:
-            values = [feature("bytes_list", [row.tobytes()]) for row in rows]
-            lists[name] = train.FeatureList(feature=values)
+        values = [feature("bytes_list", [row.tobytes()]) for row in rows]
+        lists[name] = train.FeatureList(feature=values)
     return train.SequenceExample(
         context=train.Features(feature=context),
         feature_lists=train.FeatureLists(feature_list=lists),

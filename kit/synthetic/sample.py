@@ -132,22 +132,22 @@ def _write_shards(path, world, numbers, ids, progress):
     """Writes a split; returns its videos by id, without their frames."""
     split, videos = os.path.basename(path), {}
 
-    def described(numbers):
+    def records(numbers):
         for number in numbers:
             video = world.video(number, rated=split != "train")
             videos[ids[number]] = video._replace(frames=None)
-            yield _described(ids[number], video, split, world.spec)
+            yield _record(ids[number], video, split, world.spec)
 
     for shard, start in enumerate(range(0, len(numbers), SHARD_VIDEOS)):
         name = f"{path}{shard:02d}.tfrecord"
         some = numbers[start : start + SHARD_VIDEOS]
-        data.write_shard(name, described(some), world.spec)
+        data.write_shard(name, records(some), world.spec)
         if progress:
             print(f"wrote {os.path.basename(name)}", flush=True)
     return videos
 
 
-def _described(name, video, split, spec):
+def _record(name, video, split, spec):
     """What `data.write_shard` takes: the fields that the split has."""
     known = {"id": name, "frames": video.frames}
     if split != "test":
