@@ -43,6 +43,7 @@ import sys
 from glob import glob
 from importlib.util import find_spec
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
 # The kit: installed, beside this notebook, attached, in a clone, or on Drive.
 sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
 attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)

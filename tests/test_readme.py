@@ -33,14 +33,14 @@ EXECUTED = {
     + "test_make_passes_the_names_on",
     "make bench FLAGS=collect-top-k": HERE
     + "test_the_benchmark_that_it_names_runs",
-    "python -m tests.benchmarks.study_stages WORKSPACE SEED ...": HERE
-    + "test_a_study_says_what_it_takes",
 }
 # Blocks of commands that a test takes from the README, by how they begin.
 EXECUTED_BLOCKS = {
     "make cost": REAL,
     "python -m kit.stages.pack": REAL,
     "make demo SEED=1": DEMO,
+    "python -m tests.benchmarks.study_stages": HERE
+    + "test_the_study_of_the_stages_runs",
     "own=": OWN,
     # These need an account: they are what `make kaggle` prints, no more.
     "kaggle datasets": HERE
@@ -279,6 +279,9 @@ def test_the_benchmark_that_it_names_runs(clone):
 
 
 @pytest.mark.slow
-def test_a_study_says_what_it_takes(clone):
-    printed = run(clone, "python -m tests.benchmarks.study_stages --help")
-    assert "workspace" in printed and "seeds" in printed
+def test_the_study_of_the_stages_runs(clone):
+    command = block_with("sh", "study_stages").strip()
+    quick = " --members Logistic --steps 4 --samples 20"
+    printed = run(clone, command.replace(" 5 6", "") + quick)
+    for measure in ("ratings", "truth"):
+        assert f"4\t{measure}\tboth less fine-tuning alone" in printed

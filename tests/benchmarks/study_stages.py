@@ -75,9 +75,9 @@ def with_negatives(run, name, evaluate):
     return model
 
 
-def trained(workspace, seed, name) -> dict:
+def trained(workspace, seed, name, **more) -> dict:
     """The member, trained the four ways."""
-    run = settings(workspace, seed, "pretrain")
+    run = settings(workspace, seed, "pretrain", **more)
     evaluate = stages.evaluation(run)
     stages.pretrain(run, name, evaluate)
     before = presets.load(runtime.pretrained(run, name))
@@ -86,12 +86,12 @@ def trained(workspace, seed, name) -> dict:
             before, run.segment_classes
         )
     }
-    run = settings(workspace, seed, "finetune")
+    run = settings(workspace, seed, "finetune", **more)
     stages.finetune(run, name, evaluate)
     found["both"] = keras.saving.load_model(runtime.finetuned(run, name))
     found["both, unrated as negative"] = with_negatives(run, name, evaluate)
-    run = settings(workspace / "scratch", seed, "finetune", from_scratch=True,
-                   data_dir=run.data_dir)  # fmt: skip
+    more |= {"from_scratch": True, "data_dir": run.data_dir}
+    run = settings(workspace / "scratch", seed, "finetune", **more)
     stages.finetune(run, name, evaluate)
     found["fine-tuning alone"] = keras.saving.load_model(
         runtime.finetuned(run, name)
@@ -105,6 +105,7 @@ def main():
     parser.add_argument("seeds", type=int, nargs="+")
     parser.add_argument("--members", nargs="+", default=FAMILIES)
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--steps", type=int, help="of each stage, to try it")
     options = parser.parse_args()
     print("seed", "measure", "what", "member", "value", "low", "high",
           sep="\t")  # fmt: skip
@@ -112,7 +113,7 @@ def main():
         for name in options.members:
             workspace = options.workspace / f"seed-{seed}"
             with contextlib.redirect_stdout(io.StringIO()):
-                found = trained(workspace, seed, name)
+                found = trained(workspace, seed, name, steps=options.steps)
                 sample = workspace / f"sample-{seed}"
                 shards = data.list_shards(sample, "test")
                 ranked = {
