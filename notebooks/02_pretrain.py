@@ -40,7 +40,7 @@ precision = None  # a dtype policy of Keras; None: what suits the device
 devices = None  # "all" spreads a member over all; None: a member for each GPU
 workers = None  # members at once; None: one for each GPU
 time_limit = None  # hours until it stops, to go on later; None: the host's
-restart = None  # yes: begin anew, whatever there is
+restart = None  # yes: begin anew; take it out again to go on later
 
 # %%
 import os

@@ -277,7 +277,7 @@ def test_a_model_for_other_data_is_refused_before_anything_is_ranked(
 ):
     run = a_run(sample, tmp_path)
     model = presets.build("Logistic", class_ids=run.segment_classes)
-    left = stages.facts(run, model, "Logistic", "tiny")
+    left = stages.facts(run, model, "Logistic", "tiny", "some shards")
     for stage in ("pretrain", "finetune"):
         folder = tmp_path / "Logistic" / stage
         folder.mkdir(parents=True)
@@ -325,3 +325,16 @@ def test_prepare_seeds_keras():
         runtime.prepare(3)
         draws.append(keras.random.normal((4,)))
     assert (draws[0] == draws[1]).numpy().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("members", "", "must name something"),
+        ("frame_spec", "abc", "whole numbers"),
+        ("frame_spec", "512,-1", "whole numbers"),
+    ],
+)
+def test_a_list_that_says_nothing_is_refused(name, value, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        runtime.settings({"output_dir": str(tmp_path), name: value})

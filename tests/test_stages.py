@@ -104,6 +104,33 @@ def test_other_pre_trained_weights_are_another_run(sample, tmp_path, evaluate):
                 stages.finetune(run, "Logistic", evaluate)
 
 
+def test_other_data_are_another_run(sample, tmp_path, evaluate):
+    run = settings(sample, tmp_path, "pretrain")
+    stages.pretrain(run, "Logistic", evaluate)
+    run.data_dir = [f"{sample}/train/train00.tfrecord", f"{sample}/validate"]
+    with pytest.raises(ValueError, match="data was '9 shards"):
+        stages.pretrain(run, "Logistic", evaluate)
+
+
+def test_a_stage_under_way_knows_what_it_began_with(
+    sample, tmp_path, evaluate, monkeypatch
+):
+    run = settings(sample, tmp_path, from_scratch=True)
+    calls = []
+
+    def stopped(model):
+        calls.append(0)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.finetune(run, "Logistic", stopped)
+    history = runtime.stage(run, "Logistic", "finetune").history()
+    assert 0 < history.attrs["start_map"] < 1
+    assert not history.attrs["finished"]
+
+
 def test_the_table_says_where_each_member_stands(sample, tmp_path, evaluate):
     run = settings(sample, tmp_path, from_scratch=True)
     names = ["Logistic", "BERTMean"]

@@ -66,7 +66,7 @@ def fit(stage, name="Logistic", evaluate=score, **options):
         options.pop("batches", batches),
         stage=stage,
         batch_size=8,
-        learning_rate=1e-3,
+        learning_rate=options.pop("learning_rate", 1e-3),
         evaluate=evaluate,
         **options,
     )
@@ -297,14 +297,139 @@ def test_without_any_time_nothing_is_begun(tmp_path):
     assert not len(table) and not table.attrs["finished"]
 
 
+def test_a_time_limit_that_fits_no_interval_says_so(tmp_path, capsys):
+    _, table = fit(
+        training.Stage(tmp_path),
+        steps=4000,
+        evaluate_every=2000,
+        deadline=time.time() + 3,
+    )
+    assert not table.attrs["finished"] and not len(table)
+    assert "Not one interval fitted" in capsys.readouterr().out
+
+
 def test_checkpoints_go_to_scratch_and_leave_nothing(tmp_path):
     stage = training.Stage(tmp_path / "kept", tmp_path / "scratch")
-    with pytest.raises(Killed):
-        fit(stage, evaluate=killed_at(3))
-    assert not list((tmp_path / "kept").glob("checkpoint-*"))
-    assert len(list((tmp_path / "scratch").iterdir())) == 1
-    fit(stage)
+    seen = []
+
+    def look(model):
+        seen.append({path.name for path in stage.folder.glob("*")})
+        return score(model)
+
+    with pytest.raises(ValueError, match="no batch"):
+        fit(stage, evaluate=look, batches=only(2))
+    # In the scratch while all is well, and kept when the session fails.
+    assert seen[-1] == {"history.csv"}
+    assert (tmp_path / "kept" / "checkpoint-000002.npz").exists()
+    _, table = fit(stage)
+    assert table["step"].tolist() == [2, 4, 6, 8]
     assert not list((tmp_path / "scratch").iterdir())
+    assert not list((tmp_path / "kept").glob("checkpoint-*"))
+
+
+def only(count):
+    """Batches that fail after so many intervals."""
+
+    def failing(interval):
+        if interval >= count:
+            raise ValueError("no batch")
+        return batches(interval)
+
+    return failing
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_was_begun_anew_wins_over_what_it_replaced(finished, tmp_path):
+    old, here = tmp_path / "old", tmp_path / "here"
+    if finished:
+        fit(training.Stage(old), learning_rate=1e-2)
+    else:
+        with pytest.raises(Killed):
+            fit(training.Stage(old), evaluate=killed_at(4), learning_rate=1e-2)
+    _, expected = fit(training.Stage(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        fit(
+            training.Stage(here, earlier=[old]),
+            evaluate=killed_at(3),
+            restart=True,
+        )
+    _, table = fit(training.Stage(here, earlier=[old]))
+    same_history(table, expected)
+    # Also in a third session that has both attached.
+    third = training.Stage(tmp_path / "third", earlier=[old, here])
+    _, table = fit(third, batches=lambda interval: stop())
+    same_history(table, expected)
+    assert (third.folder / "config.json").exists()
+
+
+def test_what_an_interval_left_half_done_is_never_saved(tmp_path, monkeypatch):
+    whole, expected = fit(training.Stage(tmp_path / "whole"), steps=16)
+    monkeypatch.setattr("kit.training.stage.CHECKPOINT_SHARE", 1e9)
+
+    def slow_third(interval):
+        found = batches(interval)
+        if interval != 2 or session:
+            return found
+
+        def wait(step, batch):
+            import tensorflow as tf
+
+            def sleep(step):
+                time.sleep(9 if step else 0)
+                return step
+
+            waited = tf.numpy_function(sleep, [step], step.dtype)
+            with tf.control_dependencies([waited]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        return found.enumerate().map(wait)
+
+    session = 0
+    stage = training.Stage(tmp_path / "cut")
+    _, table = fit(
+        stage, steps=16, deadline=time.time() + 8, batches=slow_third
+    )
+    assert not table.attrs["finished"]
+    session = 1
+    model, table = fit(stage, steps=16, batches=slow_third)
+    same_history(table, expected)
+    for one, two in zip(whole.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_one_process_at_a_time_trains_a_stage(tmp_path):
+    def meanwhile(model):
+        with pytest.raises(ValueError, match="One process trains a stage"):
+            fit(training.Stage(tmp_path))
+        return score(model)
+
+    fit(training.Stage(tmp_path), evaluate=meanwhile, steps=2)
+
+
+def test_a_damaged_checkpoint_is_never_the_only_one_left(tmp_path):
+    newest, older = cut_off(tmp_path)
+    newest.write_bytes(b"not ours")
+    with pytest.raises(Killed):
+        fit(training.Stage(tmp_path), batches=lambda interval: stop())
+    assert training.Stage(tmp_path).checkpoints() == [older]
+
+
+def test_weights_that_are_no_numbers_are_never_scored(tmp_path):
+    def poisoned(interval):
+        model = seen[-1]
+        if interval == 1:
+            model.weights[0].assign(np.nan * model.weights[0])
+        return batches(interval)
+
+    seen = []
+
+    def remember(model):
+        seen.append(model)
+        return score(model)
+
+    with pytest.raises(ValueError, match="no longer a number.*step="):
+        fit(training.Stage(tmp_path), evaluate=remember, batches=poisoned)
+    assert (tmp_path / "stage.weights.h5").exists()
 
 
 def test_a_disk_without_room_is_told_before(tmp_path, monkeypatch):

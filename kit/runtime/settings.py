@@ -200,6 +200,15 @@ def _checked(name, value):
         value = str(value)
     if kind is list and isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
+    if kind is list and not value:
+        raise ValueError(
+            f"`{name}` must name something. Received: {name}={value!r}"
+        )
+    if name == "frame_spec" and not all(str(x).isdecimal() for x in value):
+        raise ValueError(
+            "`frame_spec` must be whole numbers: rgb, audio, max_frames, "
+            f"segment_frames. Received: frame_spec={value!r}"
+        )
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:

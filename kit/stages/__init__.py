@@ -7,6 +7,7 @@ finetune: rated segments, from the pre-trained weights or from scratch.
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 
 import keras
@@ -94,13 +95,12 @@ def video_batches(run, name: str):
     """
     sampling = presets.sampling(name, run.scale)
     options = {**_order(run), "num_classes": run.num_classes}
-    if run.pack_dir is not None and sampling["sampling"] == "run":
+    if _from_pack(run, name):
         packed = pack.Snippets(run.pack_dir)
         return lambda interval: packed.batches(
             **options, first_epoch=EPOCHS * interval
         )
-    shards = data.list_shards(run.data_dir, "train")
-    shards += data.list_shards(run.data_dir, "validate")
+    shards = _shards(run, "train", "validate")
     return lambda interval: data.videos(
         shards,
         **options,
@@ -112,7 +112,7 @@ def video_batches(run, name: str):
 
 def segment_batches(run):
     """Rated segments to fine-tune on, as `training.fit` takes them."""
-    shards = data.list_shards(run.data_dir, "validate")
+    shards = _shards(run, "validate")
     return lambda interval: data.rated_segments(
         shards,
         class_ids=run.segment_classes,
@@ -139,7 +139,7 @@ def pretrain(run, name: str, evaluate) -> pd.DataFrame:
         evaluate=evaluate,
         keep="last",
         stage=runtime.stage(run, name, "pretrain"),
-        facts=facts(run, model, name, run.scale),
+        facts=facts(run, model, name, run.scale, _video_data(run, name)),
         **_options(run, name),
     )
 
@@ -178,7 +178,8 @@ def finetune(run, name: str, evaluate) -> pd.DataFrame:
         patience=run.patience,
         export=run.output_dir / name / "model.keras",
         stage=runtime.stage(run, name, "finetune"),
-        facts=facts(run, model, name, scale) | {"pretrained": digest},
+        facts=facts(run, model, name, scale, _named(_shards(run, "validate")))
+        | {"pretrained": digest},
         **options,
     )
 
@@ -195,6 +196,7 @@ def train(
     Returns:
         Name to the history of the stage, of those members that have one.
     """
+    names = list(dict.fromkeys(names))
     for name in names:  # what would fail fails before any long work
         if not run.restart:
             asked = {"steps": run.steps, "seed": run.seed}
@@ -215,6 +217,31 @@ def train(
     return {name: history for name, history in found.items() if len(history)}
 
 
+def _shards(run, *splits) -> list[str]:
+    return [
+        p for split in splits for p in data.list_shards(run.data_dir, split)
+    ]
+
+
+def _named(shards) -> str:
+    """Shards by number and names, which are the same wherever they lie."""
+    names = sorted(os.path.basename(path) for path in shards)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{len(names)} shards, {digest[:12]}"
+
+
+def _from_pack(run, name) -> bool:
+    one_segment = presets.sampling(name, run.scale)["sampling"] == "run"
+    return run.pack_dir is not None and one_segment
+
+
+def _video_data(run, name) -> str:
+    if _from_pack(run, name):
+        header = pack.read_header(run.pack_dir)
+        return f"a pack of {sum(header['rows'])} snippets, {header['seed']}"
+    return _named(_shards(run, "train", "validate"))
+
+
 def _order(run) -> dict:
     """What every training reader is told."""
     return {
@@ -227,9 +254,10 @@ def _order(run) -> dict:
     }
 
 
-def facts(run, model: keras.Model, name: str, scale: str) -> dict:
+def facts(run, model: keras.Model, name: str, scale: str, data_of) -> dict:
     """What a stage must have in common with another to go on with it."""
     return {
+        "data": data_of,
         "member": name,
         "scale": scale,
         "seed": run.seed,

@@ -1,5 +1,8 @@
 """`python -m kit.stages`: any of the members through both stages."""
 
+import signal
+import sys
+
 data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
 output_dir = None  # where results go; None: the working folder of the host
 pack_dir = None  # a pack of snippets, to pre-train on in place of shards
@@ -23,7 +26,7 @@ from_scratch = None  # fine-tune without pre-trained weights
 precision = None  # a dtype policy of Keras; None: what suits the device
 holdout_fraction = None  # share of the validate videos never trained on
 time_limit = None  # hours until it stops, to go on later; None: the host's
-restart = None  # begin anew, whatever there is
+restart = None  # yes: begin anew; take it out again to go on later
 
 
 def main() -> None:
@@ -32,6 +35,10 @@ def main() -> None:
 
     given = runtime.flags(globals())
     wanted = [given["only"]] if given["only"] else list(PLANS)
+    if given["from_scratch"]:
+        wanted = ["finetune"]
+    # So that workers end with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for stage in wanted:
         run = runtime.settings(given, **PLANS[stage])
         names = list(run.members)
@@ -42,7 +49,9 @@ def main() -> None:
             queue.work(run, wanted, names, places)
             break
         print(runtime.prepare(run.seed, run.precision, run.devices))
-        train(stage, run, names, evaluation(run))
+        found = train(stage, run, names, evaluation(run))
+        if not all(history.attrs["finished"] for history in found.values()):
+            break
     print(queue.table(run, wanted, names).to_string())
 
 

@@ -75,12 +75,14 @@ def work(
     Raises:
         ValueError: Where a worker failed; the others are worked off first.
     """
-    waiting, running, failed = list(names), {}, []
+    waiting, running, failed = list(dict.fromkeys(names)), {}, []
     free = list(range(len(places)))
     shown = 0.0
     print(f"{len(names)} members, {len(places)} at once")
     try:
         while waiting or running:
+            if run.deadline is not None and time.time() > run.deadline:
+                waiting.clear()
             while waiting and free:
                 name, place = waiting.pop(0), free.pop(0)
                 running[name] = (
@@ -94,7 +96,7 @@ def work(
                     free.append(place)
                     shown = 0.0
                     if worker.returncode:
-                        failed.append(name)
+                        failed.append(f"{name}: {_why(run, name, worker)}")
             if time.time() - shown > SHOW:
                 shown = time.time()
                 print(table(run, stages, names).to_string(), flush=True)
@@ -103,11 +105,10 @@ def work(
         for _, worker in running.values():
             worker.kill()
     if failed:
-        logs = [_log(run, name) for name in failed]
         raise ValueError(
             "Every member must train without an error: mend what the end of "
-            "its log says, and run the same again. Received: "
-            + "; ".join(f"{log}: {_last_line(log)}" for log in logs)
+            "its log says, and run the same again, without --restart. "
+            f"Received: {'; '.join(failed)}"
         )
 
 
@@ -153,5 +154,12 @@ def _log(run, name):
     return run.output_dir / name / "train.log"
 
 
-def _last_line(log) -> str:
-    return (log.read_text().strip().splitlines() or [""])[-1]
+def _why(run, name, worker) -> str:
+    """What a worker ended with."""
+    log = _log(run, name)
+    if worker.returncode < 0:
+        return (
+            f"ended by signal {-worker.returncode}, often for want of memory "
+            f"({log})"
+        )
+    return f"{(log.read_text().strip().splitlines() or [''])[-1]} ({log})"

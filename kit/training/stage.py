@@ -104,15 +104,22 @@ def fit(
         "backend": keras.backend.backend(),
         **(facts or {}),
     }
-    if restart:
-        stage.clear()
-    done = stage.finished(plan)
-    if done is not None:
-        print(f"  finished before: {done}")
-        model.load_weights(done / "stage.weights.h5")
-        table = stage.history()
-    else:
-        table = _Training(model, stage, plan, deadline).run(batches, evaluate)
+    with stage.locked():
+        if restart:
+            stage.clear()
+            for path in filter(None, [export]):
+                path.unlink(missing_ok=True)
+        done = stage.finished(plan)
+        if done is not None:
+            print(f"  finished before: {done}")
+            model.load_weights(done / "stage.weights.h5")
+            table = stage.history()
+            if done != stage.folder:
+                stage.adopt(done)
+        else:
+            training = _Training(model, stage, plan, deadline)
+            training.restarted = restart
+            table = training.run(batches, evaluate)
     finished = table.attrs["finished"] and hosts.host()[0] == 0
     if export is not None and finished:
         if done is None or not export.exists():
@@ -145,6 +152,7 @@ class _Training:
         self.model, self.stage, self.plan = model, stage, plan
         self.deadline = deadline
         self.rows, self.averaged, self.start_map = [], [], None
+        self.done, self.restarted = 0, False  # in this session
         self.saved_rows, self.saved_at, self.save_cost = 0, 0.0, 0.0
         self.prepare(models.precision(model))
         self.kept = self.weights()
@@ -175,19 +183,32 @@ class _Training:
         if record is None:
             self.start_map = hosts.score(evaluate, self.trained)
         self.announce()
-        every = self.plan["evaluate_every"]
-        while not self.is_finished() and not self.is_late():
-            step = every * len(self.rows)
+        try:
+            self.intervals(batches, evaluate)
+        except BaseException:
+            # Also of a session that fails, all is kept that is whole.
+            self.stage.keep_for_later()
+            raise
+        if not self.is_finished():
+            return self.stop()
+        return self.finish()
+
+    def intervals(self, batches, evaluate):
+        """Trains until the stage is finished, or time is up."""
+        while not self.is_finished():
+            # Saved as long as the state is that of a whole interval.
+            if self.is_late(intervals=3) and self.saved_rows < len(self.rows):
+                self.save()
+            if self.is_late():
+                return
+            step = self.plan["evaluate_every"] * len(self.rows)
             progress = Progress(
                 step, self.plan["steps"], self.plan["batch_size"], self.deadline
             )
             loss = self.interval(batches(len(self.rows)), progress)
             if progress.late:
-                break
+                return
             self.look(evaluate, loss, progress)
-        if not self.is_finished():
-            return self.stop()
-        return self.finish()
 
     def interval(self, dataset, progress):
         """Trains to the next evaluation; returns the mean loss."""
@@ -201,22 +222,28 @@ class _Training:
                 verbose=0,
             ).history
         except NonFiniteLoss as error:
-            _assign(self.trained.weights, self.kept)
-            path = self.stage.folder / "stage.weights.h5"
-            replace(path, self.trained.save_weights)
-            rate = float(self.trainee.optimizer.learning_rate)
-            raise ValueError(
-                "The loss is no longer a number: begin again with `restart` "
-                "(--restart yes) and a lower learning rate; the last good "
-                f"weights are in {path}. Received: step={error.step}, "
-                f"learning_rate={rate}"
-            ) from None
+            self.give_up(error.step)
         return history["loss"][-1]
+
+    def give_up(self, step):
+        """Leaves the last good weights and says when they went bad."""
+        _assign(self.trained.weights, self.kept)
+        path = self.stage.folder / "stage.weights.h5"
+        replace(path, self.trained.save_weights)
+        rate = float(self.trainee.optimizer.learning_rate)
+        raise ValueError(
+            "The loss is no longer a number: begin again with `restart` "
+            "(--restart yes) and a lower learning rate; the last good weights "
+            f"are in {path}. Received: step={step}, learning_rate={rate}"
+        ) from None
 
     def look(self, evaluate, loss, progress):
         """Scores the hold-out, keeps what is best, and saves."""
         before = max((row["map"] for row in self.rows), default=-math.inf)
         weights, share = self.weights(), self.plan["averaging"]
+        # The loss of a step is that before its update.
+        if not all(np.isfinite(array).all() for array in weights):
+            self.give_up(progress.step)
         scored = weights
         if share:
             older = self.averaged or weights
@@ -240,6 +267,7 @@ class _Training:
             "seconds": round(now - self.started, 3),
         }
         self.rows.append(row)
+        self.done += 1
         progress.show(loss, f"  MAP {score:.4f}")
         if now - self.saved_at >= CHECKPOINT_SHARE * self.save_cost:
             self.save()
@@ -253,12 +281,13 @@ class _Training:
             return False
         return len(scores) - 1 - int(np.argmax(scores)) >= patience
 
-    def is_late(self) -> bool:
+    def is_late(self, intervals=1.2) -> bool:
+        """Whether so many more intervals will not fit into the time."""
         if self.deadline is None:
             return False
         # Of the last intervals: others may be from another machine.
         longest = max((row["seconds"] for row in self.rows[-3:]), default=0)
-        end = time.time() + 1.2 * longest + self.save_cost
+        end = time.time() + intervals * longest + self.save_cost
         return hosts.agree(end > self.deadline)
 
     def save(self):
@@ -327,14 +356,20 @@ class _Training:
 
     def stop(self):
         """Leaves the stage so that the same command goes on with it."""
-        if self.saved_rows < len(self.rows):
-            self.save()
         self.stage.keep_for_later()
-        step = self.rows[-1]["step"] if self.rows else 0
+        step = self.plan["evaluate_every"] * self.saved_rows
+        same = "the same command"
+        if self.restarted:
+            same += " without --restart (`restart` = None)"
         print(
             f"  stopped at step {step} of {self.plan['steps']}, since time is "
-            "up: the same command goes on from here"
+            f"up: {same} goes on from here"
         )
+        if not self.done:
+            print(
+                "  Not one interval fitted into the time: give a longer "
+                "--time-limit, or begin anew with a smaller --evaluate-every"
+            )
         return self.table()
 
     def finish(self):

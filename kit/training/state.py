@@ -1,6 +1,8 @@
 """The folder of a stage: its checkpoints, and what it leaves when finished."""
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import reprlib
@@ -15,6 +17,9 @@ import pandas as pd
 
 FORMAT = 2
 CHECKPOINTS = "checkpoint-*.npz"
+# What a finished stage is; the last says that it is whole.
+LEFT = ("stage.weights.h5", "history.csv", "config.json")
+RESTARTED = "restarted"
 DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError)
 
 
@@ -39,12 +44,53 @@ class Stage:
         self.scratch = Path(scratch or folder)
         self.places = list(dict.fromkeys([self.folder, *map(Path, earlier)]))
 
+    @contextlib.contextmanager
+    def locked(self):
+        """Holds the stage against other processes; a kill lets go of it."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        path = self.scratch / "lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    "One process trains a stage at a time: wait for the other, "
+                    "or end it. Received: it is at work in "
+                    f"{self.folder}"
+                ) from None
+            except OSError:
+                pass  # a mount that knows no locks, such as Drive
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
     def clear(self) -> None:
-        """Forgets what is in the folder."""
-        names = ("config.json", "history.csv", "stage.weights.h5")
-        for path in [*self._written(), *(self.folder / name for name in names)]:
+        """Forgets what is in the folder, and what there was elsewhere."""
+        for path in [*self._written(), *(self.folder / name for name in LEFT)]:
             path.unlink(missing_ok=True)
-        self.places = [self.folder]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / RESTARTED).touch()
+
+    def sources(self) -> list[Path]:
+        """The folders to go on from: our own where anything is in it.
+
+        What was begun anew wins over what it was to replace.
+        """
+        own = [self.folder / name for name in (RESTARTED, *LEFT)]
+        if self._written() or any(path.exists() for path in own):
+            return [self.folder]
+        marked = [p for p in self.places if (p / RESTARTED).exists()]
+        return marked or self.places
+
+    def adopt(self, place: Path) -> None:
+        """Copies a finished stage from elsewhere, so that the next session
+        needs this output alone."""
+        for name in LEFT:
+            replace(
+                self.folder / name,
+                lambda path, name=name: shutil.copyfile(place / name, path),
+            )
 
     def finished(self, plan: dict) -> Path | None:
         """The place where the stage is finished, if it is.
@@ -52,7 +98,7 @@ class Stage:
         Raises:
             ValueError: Where that was another stage than `plan` says.
         """
-        for place in self.places:
+        for place in self.sources():
             if (place / "config.json").exists():
                 config = json.loads((place / "config.json").read_text())
                 check_same(config, plan, place)
@@ -61,7 +107,7 @@ class Stage:
 
     def history(self) -> pd.DataFrame:
         """What `fit` returned, or what there is of it so far."""
-        begun = [p for p in self.places if (p / "history.csv").exists()]
+        begun = [p for p in self.sources() if (p / "history.csv").exists()]
         done = [p for p in begun if (p / "config.json").exists()]
         if not begun:
             return pd.DataFrame()
@@ -69,13 +115,16 @@ class Stage:
         table = pd.read_csv(place / "history.csv")
         table.attrs["finished"] = bool(done)
         if done:
-            config = json.loads((place / "config.json").read_text())
-            table.attrs["start_map"] = config["start_map"]
+            record = json.loads((place / "config.json").read_text())
+        else:
+            with np.load(self.checkpoints()[0]) as arrays:
+                record = json.loads(arrays["record"].tobytes())
+        table.attrs["start_map"] = record["start_map"]
         return table
 
     def checkpoints(self) -> list[Path]:
         """All there are, the newest first."""
-        return _newest_first([self.scratch, *self.places])
+        return _newest_first([self.scratch, *self.sources()])
 
     def save(self, interval: int, record: dict, arrays: Iterable) -> None:
         """Writes a checkpoint and lets go of the last but one.
@@ -114,7 +163,7 @@ class Stage:
             ValueError: Where there are checkpoints and none is whole, or they
                 are of another stage.
         """
-        paths = self.checkpoints()
+        paths, damaged = self.checkpoints(), []
         for path in paths:
             try:
                 with np.load(path, allow_pickle=False) as arrays:
@@ -124,8 +173,11 @@ class Stage:
                         take(record, arrays)
             except DAMAGE as error:
                 print(f"{path} is damaged ({error}): falling back")
+                damaged.append(path)
                 continue
             check_same(record["plan"], plan, path)
+            for path in {*damaged} & {*self._written()}:
+                path.unlink()  # so that no whole one makes room for it
             return record
         if paths:
             raise ValueError(
@@ -136,11 +188,12 @@ class Stage:
         return None
 
     def keep_for_later(self) -> None:
-        """Moves the newest checkpoint to where it outlives the session."""
-        if self.scratch != self.folder and (written := self._written()):
+        """Has the newest checkpoint where it outlives the session."""
+        found = self.checkpoints()
+        if found and found[0].parent != self.folder:
             replace(
-                self.folder / written[0].name,
-                lambda path: shutil.copyfile(written[0], path),
+                self.folder / found[0].name,
+                lambda copy: shutil.copyfile(found[0], copy),
             )
 
     def finish(self, config: dict) -> None:
@@ -148,6 +201,9 @@ class Stage:
         replace_text(self.folder / "config.json", json.dumps(config, indent=1))
         for path in self._written():
             path.unlink(missing_ok=True)
+        for place in (self.scratch, self.folder):
+            for path in place.glob(f"partial-{CHECKPOINTS}"):
+                path.unlink()  # of a write that was killed
 
     def check_room(self, size: int) -> None:
         """Raises where two checkpoints of `size` bytes will not fit."""
