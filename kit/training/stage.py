@@ -1,5 +1,6 @@
 """Training a model through one stage, from wherever it stands."""
 
+import contextlib
 import math
 import time
 
@@ -104,24 +105,25 @@ def fit(
         "backend": keras.backend.backend(),
         **(facts or {}),
     }
-    with stage.locked():
-        if restart:
+    first = hosts.host()[0] == 0  # which writes for all
+    with stage.locked() if first else contextlib.nullcontext():
+        if restart and first:
             stage.clear()
             for path in filter(None, [export]):
                 path.unlink(missing_ok=True)
+        hosts.agree(True)  # all wait until that is done
         done = stage.finished(plan)
         if done is not None:
             print(f"  finished before: {done}")
             model.load_weights(done / "stage.weights.h5")
             table = stage.history()
-            if done != stage.folder:
+            if done != stage.folder and first:
                 stage.adopt(done)
         else:
             training = _Training(model, stage, plan, deadline)
             training.restarted = restart
             table = training.run(batches, evaluate)
-    finished = table.attrs["finished"] and hosts.host()[0] == 0
-    if export is not None and finished:
+    if export is not None and table.attrs["finished"] and first:
         if done is None or not export.exists():
             with hosts.alone():
                 save_model(model, export)
