@@ -104,7 +104,7 @@ histories = stages.train("finetune", settings, names, evaluate)
 
 # %%
 levels = {
-    name: history.attrs["start_map"] for name, history in histories.items()
+    name: history["start_map"].iloc[0] for name, history in histories.items()
 }
 figure = plots.learning_curves(histories, floor, levels)
 plots.show(figure, settings.output_dir, "03_learning_curves")

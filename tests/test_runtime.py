@@ -327,6 +327,22 @@ def test_prepare_seeds_keras():
     assert (draws[0] == draws[1]).numpy().all()
 
 
+def test_a_run_ends_before_its_host_does(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("TPU_")]:
+        monkeypatch.delenv(name)
+    parameters = {"output_dir": str(tmp_path)}
+    assert runtime.settings(parameters).deadline is None
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    begun = runtime.settings(parameters).deadline - 11.5 * 3600
+    monkeypatch.setenv("TPU_NAME", "local")
+    assert runtime.settings(parameters).deadline == begun + 8.5 * 3600
+    asked = runtime.settings(parameters | {"time_limit": 2})
+    assert asked.deadline == begun + 2 * 3600
+    # What a session needs and does not keep lies outside its output.
+    stage = runtime.stage(asked, "BERTMean", "pretrain")
+    assert stage.scratch != stage.folder == tmp_path / "BERTMean/pretrain"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -131,8 +131,25 @@ def test_a_stage_under_way_knows_what_it_began_with(
     with pytest.raises(KeyboardInterrupt):
         stages.finetune(run, "Logistic", stopped)
     history = runtime.stage(run, "Logistic", "finetune").history()
-    assert 0 < history.attrs["start_map"] < 1
+    assert 0 < history["start_map"].iloc[0] < 1
     assert not history.attrs["finished"]
+
+
+def test_each_host_has_examples_of_its_own(sample, tmp_path, monkeypatch):
+    run = settings(sample, tmp_path, "pretrain")
+    seen = []
+    for number in range(2):
+        monkeypatch.setattr(
+            "kit.training.hosts.host", lambda number=number: (number, 2)
+        )
+        for interval in range(2):
+            frames, _ = first(stages.video_batches(run, "BERTMean"), interval)
+            assert len(frames) == QUICK["batch_size"] // 2
+            seen.append(frames.tobytes())
+    assert len(set(seen)) == 4
+    run.batch_size = 15
+    with pytest.raises(ValueError, match="batch_size=15 for 2 hosts"):
+        stages.video_batches(run, "BERTMean")
 
 
 def test_the_table_says_where_each_member_stands(sample, tmp_path, evaluate):

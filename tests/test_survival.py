@@ -254,6 +254,23 @@ def test_without_a_whole_checkpoint_it_asks_to_begin_anew(tmp_path):
     assert table.attrs["finished"]
 
 
+def test_a_history_whose_checkpoint_is_gone_hides_no_other(tmp_path):
+    """As where a host keeps a folder and not the scratch."""
+    attached, here = tmp_path / "attached", tmp_path / "here"
+    _, expected = fit(training.Stage(tmp_path / "whole"))
+    cut_off(attached)
+    here.mkdir()
+    (here / "history.csv").write_bytes((attached / "history.csv").read_bytes())
+    stage = training.Stage(here, earlier=[attached])
+    assert len(stage.history()) == 2
+    calls = []
+    _, table = fit(
+        stage, evaluate=lambda model: calls.append(0) or score(model)
+    )
+    same_history(table, expected)
+    assert len(calls) == 2  # of four: it went on from the attached one
+
+
 def test_a_run_goes_on_from_an_attached_output(tmp_path):
     attached, here = tmp_path / "attached", tmp_path / "here"
     whole, expected = fit(training.Stage(tmp_path / "whole"))

@@ -39,6 +39,16 @@ def host() -> str:
     return "colab" if "COLAB_RELEASE_TAG" in os.environ else "here"
 
 
+def time_limit() -> float | None:
+    """Hours until the host ends a session, less what it takes to save.
+
+    Kaggle's are 12, and 9 with a TPU, whose images set variables of that name.
+    """
+    if host() != "kaggle":
+        return None
+    return 8.5 if any(name.startswith("TPU_") for name in os.environ) else 11.5
+
+
 def install_missing() -> None:
     """Makes scikit-optimize importable on a host that lacks it.
 

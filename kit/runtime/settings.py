@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from kit import data, inference, presets
-from kit.runtime.places import find_data, host, workspace
+from kit.runtime.places import find_data, time_limit, workspace
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
@@ -71,8 +71,6 @@ CHOICES = {
     "only": ("pretrain", "finetune"),
 }
 MAY_BE_ZERO = {"seed", "warmup_steps", "averaging_share"}
-# Hours after which a host ends a session, less what it takes to save.
-TIME_LIMITS = {"kaggle": 11.5}
 STARTED = time.time()
 
 
@@ -120,7 +118,7 @@ def settings(
     run = SimpleNamespace(**dict.fromkeys(SETTINGS) | given, given=given)
     run.output_dir = workspace(run.output_dir)
     run.is_sample = False
-    hours = run.time_limit or TIME_LIMITS.get(host())
+    hours = run.time_limit or time_limit()
     run.deadline = STARTED + 3600 * hours if hours else None
     if needs:
         run.data_dir, run.is_sample = find_data(

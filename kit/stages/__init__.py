@@ -16,6 +16,7 @@ import pandas as pd
 from kit import data, models, pack, presets, runtime, training
 from kit.stages import queue
 from kit.stages.queue import table
+from kit.training import hosts
 
 __all__ = [
     "PLANS",
@@ -98,7 +99,7 @@ def video_batches(run, name: str):
     if _from_pack(run, name):
         packed = pack.Snippets(run.pack_dir)
         return lambda interval: packed.batches(
-            **options, first_epoch=EPOCHS * interval
+            **options, first_epoch=_first_epoch(interval)
         )
     shards = _shards(run, "train", "validate")
     return lambda interval: data.videos(
@@ -106,7 +107,7 @@ def video_batches(run, name: str):
         **options,
         **sampling,
         spec=run.spec,
-        first_epoch=EPOCHS * interval,
+        first_epoch=_first_epoch(interval),
     )
 
 
@@ -118,7 +119,7 @@ def segment_batches(run):
         class_ids=run.segment_classes,
         spec=run.spec,
         **_order(run),
-        first_epoch=EPOCHS * interval,
+        first_epoch=_first_epoch(interval),
     )
 
 
@@ -242,10 +243,23 @@ def _video_data(run, name) -> str:
     return _named(_shards(run, "train", "validate"))
 
 
+def _first_epoch(interval: int) -> int:
+    """Of several hosts each has epochs of its own, or all would see the same
+    examples."""
+    number, count = hosts.host()
+    return EPOCHS * (interval * count + number)
+
+
 def _order(run) -> dict:
-    """What every training reader is told."""
+    """What every training reader is told; hosts share a batch."""
+    count = hosts.host()[1]
+    if run.batch_size % count:
+        raise ValueError(
+            "A batch must divide among the hosts: give another --batch-size. "
+            f"Received: batch_size={run.batch_size} for {count} hosts"
+        )
     return {
-        "batch_size": run.batch_size,
+        "batch_size": run.batch_size // count,
         "holdout": run.holdout,
         "part": "training",
         "shuffle": True,

@@ -85,7 +85,11 @@ def computing(run, name: str, batch) -> tuple[int, float]:
         progress = training.Progress(0, steps, size, None)
         progress.live = False
         trainee.fit(
-            same, steps_per_epoch=steps, callbacks=[progress], verbose=0
+            same,
+            steps_per_epoch=steps,
+            callbacks=[progress],
+            shuffle=False,
+            verbose=0,
         )
         seconds = steps * size / progress.rate
         if seconds > SECONDS / 2:

@@ -74,8 +74,8 @@ def fit(
 
     Returns:
         A row per evaluation: `step`, `loss`, `map`, `learning_rate`,
-        `examples_per_second` and `seconds`.  `attrs["finished"]` says whether
-        the stage is, `attrs["start_map"]` what the score was before it.
+        `examples_per_second` and `seconds`, and `start_map`, the score before
+        the first step.  `attrs["finished"]` says whether the stage is.
 
     Raises:
         ValueError: For bad arguments; where the loss is no number; where what
@@ -229,9 +229,8 @@ class _Training:
 
     def give_up(self, step):
         """Leaves the last good weights and says when they went bad."""
-        _assign(self.trained.weights, self.kept)
-        path = self.stage.folder / "stage.weights.h5"
-        replace(path, self.trained.save_weights)
+        _assign(self.model.weights, self.kept)
+        path = self.write_weights()
         rate = float(self.trainee.optimizer.learning_rate)
         raise ValueError(
             "The loss is no longer a number: begin again with `restart` "
@@ -264,6 +263,7 @@ class _Training:
             "step": progress.step,
             "loss": loss,
             "map": score,
+            "start_map": self.start_map,
             "learning_rate": float(self.trainee.optimizer.learning_rate),
             "examples_per_second": round(progress.rate, 1),
             "seconds": round(now - self.started, 3),
@@ -300,7 +300,6 @@ class _Training:
             "format": FORMAT,
             "plan": self.plan,
             "precision": self.precision,
-            "start_map": self.start_map,
             "rows": self.rows,
         }
         self.stage.save(len(self.rows), record, self.arrays())
@@ -324,7 +323,8 @@ class _Training:
             if f"{name}0" in arrays:
                 held = [arrays[f"{name}{at}"] for at in range(count)]
             setattr(self, name, held)
-        self.rows, self.start_map = record["rows"], record["start_map"]
+        self.rows = record["rows"]
+        self.start_map = self.rows[0]["start_map"]
         self.saved_rows = len(self.rows)
 
     def arrays(self):
@@ -351,9 +351,8 @@ class _Training:
         return [np.array(ops.convert_to_numpy(w)) for w in self.trained.weights]
 
     def table(self, finished=False):
-        names = ("step", "loss", "map", "learning_rate", "examples_per_second")
-        table = pd.DataFrame(self.rows, columns=[*names, "seconds"])
-        table.attrs.update(finished=finished, start_map=self.start_map)
+        table = pd.DataFrame(self.rows)
+        table.attrs["finished"] = finished
         return table
 
     def stop(self):
@@ -377,16 +376,14 @@ class _Training:
     def finish(self):
         _assign(self.model.weights, self.kept)
         folder, table = self.stage.folder, self.table(finished=True)
+        self.write_weights()
         if hosts.host()[0] > 0:
             return table
-        with hosts.alone():
-            replace(folder / "stage.weights.h5", self.model.save_weights)
         replace_text(folder / "history.csv", table.to_csv(index=False))
         config = {
             "format": FORMAT,
             **self.plan,
             "precision": self.precision,
-            "start_map": self.start_map,
             "steps_done": self.rows[-1]["step"],
             "best_map": max(row["map"] for row in self.rows),
             "seconds": sum(row["seconds"] for row in self.rows),
@@ -394,6 +391,14 @@ class _Training:
         self.stage.finish(config)
         print(f"  finished in {clock(config['seconds'])}: {folder}")
         return table
+
+    def write_weights(self):
+        """Writes the weights of the model, the first host for all."""
+        path = self.stage.folder / "stage.weights.h5"
+        if hosts.host()[0] == 0:
+            with hosts.alone():
+                replace(path, self.model.save_weights)
+        return path
 
     def announce(self):
         plan = self.plan

@@ -73,11 +73,11 @@ class Stage:
         (self.folder / RESTARTED).touch()
 
     def sources(self) -> list[Path]:
-        """The folders to go on from: our own where anything is in it.
+        """The folders to go on from: our own where there is a way on.
 
         What was begun anew wins over what it was to replace.
         """
-        own = [self.folder / name for name in (RESTARTED, *LEFT)]
+        own = [self.folder / name for name in (RESTARTED, "config.json")]
         if self._written() or any(path.exists() for path in own):
             return [self.folder]
         marked = [p for p in self.places if (p / RESTARTED).exists()]
@@ -114,12 +114,6 @@ class Stage:
         place = (done or begun)[0]
         table = pd.read_csv(place / "history.csv")
         table.attrs["finished"] = bool(done)
-        if done:
-            record = json.loads((place / "config.json").read_text())
-        else:
-            with np.load(self.checkpoints()[0]) as arrays:
-                record = json.loads(arrays["record"].tobytes())
-        table.attrs["start_map"] = record["start_map"]
         return table
 
     def checkpoints(self) -> list[Path]:
@@ -166,7 +160,8 @@ class Stage:
         paths, damaged = self.checkpoints(), []
         for path in paths:
             try:
-                with np.load(path, allow_pickle=False) as arrays:
+                # Opened here, since NumPy leaves a damaged one open.
+                with path.open("rb") as file, np.load(file) as arrays:
                     record = json.loads(arrays["record"].tobytes())
                     different = differences(record["plan"], plan)
                     if not different:
