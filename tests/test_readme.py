@@ -270,7 +270,7 @@ def test_what_is_said_of_real_data_runs(clone, sample):
     for name in ("BERTMean", "GatedNetVLAD"):
         assert (clone / "results" / name / "test.npz").exists()
     run(clone, *block_with("sh", "kit.stages.pack").splitlines())
-    assert (clone / "results" / "BERTFirst" / "model.keras").exists()
+    assert (clone / "packed" / "BERTFirst" / "model.keras").exists()
 
 
 @pytest.mark.slow
