@@ -1,5 +1,6 @@
 """Videos of some shards -> examples in an order -> batches."""
 
+import contextlib
 import ctypes
 import itertools
 import math
@@ -11,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kit.data import ahead, tfrecord
 from kit.data.records import Video
 from kit.data.shards import Report, SeenIds, read_shard
 from kit.spec import FrameSpec
 from kit.splits import Holdout, check_part
 
-OPEN_SHARDS = 8
 BUFFER_EXAMPLES = 16_384
 BUFFER_BYTES = 256 * 2**20
 
@@ -71,7 +72,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Source:
-    """The videos of a part of some shards, checked as they are read."""
+    """The videos of a part of some shards, checked as they are read.
+
+    Attributes:
+        lent: Whether nothing of a video is used once the next is asked for,
+            so that another process may read ahead.
+    """
 
     shards: tuple[str, ...]
     spec: FrameSpec
@@ -80,15 +86,15 @@ class Source:
     report: Report
     num_classes: int | None = None
     class_ids: np.ndarray | None = None
+    lent: bool = True
 
     def __post_init__(self):
         check_part(self.part)
 
-    def read(self, path: str, seen: SeenIds) -> Iterator[Video]:
+    def read(self, path, seen, records) -> Iterator[Video]:
         """The wanted videos of one shard."""
-        for video in read_shard(
-            path, self.report, seen, self.spec, self.num_classes, self.class_ids
-        ):
+        known = (self.spec, self.num_classes, self.class_ids)
+        for video in read_shard(path, self.report, seen, *known, records):
             if self.part == "all" or self.holdout.select(
                 [video.video_id], self.part
             ):
@@ -101,18 +107,30 @@ class Source:
         order = range(len(self.shards))
         if rng is not None:
             order = rng.permutation(len(self.shards))
-        waiting = (self.read(self.shards[at], seen) for at in order)
-        width = 1 if rng is None else OPEN_SHARDS
-        opened = list(itertools.islice(waiting, width))
-        while opened:
-            for reader in opened[:]:
-                video = next(reader, None)
-                if video is not None:
-                    yield video
-                    continue
-                at = opened.index(reader)
-                opened[at : at + 1] = itertools.islice(waiting, 1)
+        with self.reading() as records:
+            waiting = (
+                self.read(self.shards[at], seen, records) for at in order
+            )
+            width = 1 if rng is None else ahead.STREAMS
+            opened = list(itertools.islice(waiting, width))
+            while opened:
+                for reader in opened[:]:
+                    video = next(reader, None)
+                    if video is not None:
+                        yield video
+                        continue
+                    at = opened.index(reader)
+                    opened[at : at + 1] = itertools.islice(waiting, 1)
         self.report.finish()
+
+    @contextlib.contextmanager
+    def reading(self):
+        """What yields the records of a path."""
+        if not self.lent:
+            yield tfrecord.records
+            return
+        with ahead.reading() as reader:
+            yield reader.records
 
 
 def source(shards, spec, holdout, part, on_error, **known) -> Source:

@@ -199,12 +199,17 @@ class SeenIds:
 
 
 def read_shard(
-    path: str, report: Report, seen: SeenIds, spec, num_classes, class_ids
+    path: str,
+    report: Report,
+    seen: SeenIds,
+    spec,
+    num_classes,
+    class_ids,
+    records=tfrecord.records,
 ):
     """Yields the `Video`s of one shard; what is bad goes to `report`."""
     report.kept[path] += 0
-    record = -1
-    for record, content in enumerate(_records(path, report)):
+    for record, content in enumerate(_records(path, report, records)):
         try:
             video = parse(content, spec, num_classes, class_ids)
             if not seen.add(video.video_id):
@@ -223,13 +228,13 @@ def read_shard(
         yield video
 
 
-def _records(path: str, report: Report):
+def _records(path: str, report: Report, records):
     """Yields the serialized records of one file, each checksum verified."""
     import tensorflow as tf
 
     record = 0
     try:
-        for content in tfrecord.records(path):
+        for content in records(path):
             yield content
             record += 1
     except tfrecord.Damage as damage:

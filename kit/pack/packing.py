@@ -109,14 +109,16 @@ def _pack(
     writer = Writer(folder, made)
     bar = keras.utils.Progbar(total, unit_name="shard", verbose=int(progress))
     seen = SeenIds(writer.ids())
-    for path in map(str, shards):
-        if path not in writer.header["shards"]:
-            rng = np.random.default_rng([seed, len(writer.header["shards"])])
-            for video in found.read(path, seen):
-                writer.add(cut(video, spec, rng), video.video_id, rng)
-            writer.shard_done(path, found.report, rng)
-            if on_packed is not None:
-                on_packed(path)
-        bar.add(1)
+    with found.reading() as records:
+        for path in map(str, shards):
+            if path not in writer.header["shards"]:
+                done = len(writer.header["shards"])
+                rng = np.random.default_rng([seed, done])
+                for video in found.read(path, seen, records):
+                    writer.add(cut(video, spec, rng), video.video_id, rng)
+                writer.shard_done(path, found.report, rng)
+                if on_packed is not None:
+                    on_packed(path)
+            bar.add(1)
     found.report.finish()
     return writer.finish()
