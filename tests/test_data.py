@@ -335,10 +335,21 @@ class TestListShards:
                 "ram://bucket/3/frame/train/train00.tfrecord"
             ]
 
-    @pytest.mark.parametrize("data_dir", ["nowhere", "/nowhere/*", []])
-    def test_nothing(self, data_dir):
-        with pytest.raises(ValueError, match=r"train\*.tfrecord.*Received"):
-            data.list_shards(data_dir, "train")
+    def test_nothing(self, tmp_path):
+        for given in ([], tmp_path):
+            with pytest.raises(ValueError, match=r"train\*.tfrecord.*Received"):
+                data.list_shards(given, "train")
+
+    @pytest.mark.parametrize("bad", ["nowhere", "/nowhere/*", "ram://none/*"])
+    def test_a_place_that_is_not_there_beside_one_that_is(self, folder, bad):
+        for given in (bad, [folder, bad]):
+            with pytest.raises(ValueError, match="must be there.*Received"):
+                data.list_shards(given, "train")
+
+    def test_any_depth_of_a_bucket_by_a_glob(self, folder):
+        """TensorFlow would silently look one level deep."""
+        with pytest.raises(ValueError, match=r"cannot hold `\*\*`"):
+            data.list_shards(f"file://{folder}/**/*.tfrecord", "train")
 
     def test_an_unknown_split(self, folder):
         with pytest.raises(ValueError, match=r"split='val'"):
@@ -636,6 +647,19 @@ class TestDamagedFiles:
             found = read([str(bad), good], on_error="skip")
         assert len(found) == 3
 
+    @pytest.mark.parametrize("bits", [30, 36, 40, 62, 63, 64])
+    @pytest.mark.parametrize("scheme", ["", "file://"])
+    def test_a_length_that_no_file_has(self, tmp_path, scheme, bits):
+        """With a good checksum, and more than there is memory for."""
+        made, shard = self.damaged(tmp_path, lambda content, ends: content)
+        length = (2**bits - 1).to_bytes(8, "little")
+        check = tfrecord._masked(length).to_bytes(4, "little")
+        with open(shard, "ab") as file:
+            file.write(length + check + b"x" * 100)
+        report = data.Report()
+        with pytest.warns(UserWarning, match="ended at record 6.*ends inside"):
+            assert len(read(scheme + shard, on_error=report)) == 6
+
     def test_a_file_that_is_not_there(self, tmp_path):
         with pytest.raises(ValueError, match="can be read.*nowhere"):
             data.ratings(f"{tmp_path}/nowhere", spec=TINY, on_error="skip")
@@ -676,9 +700,11 @@ def test_no_shards():
 def test_ids_met_twice_are_found_among_very_many():
     from kit.data.shards import SeenIds
 
-    seen = SeenIds([b"old", b"older"])
+    long = b"long" * 100_000
+    seen = SeenIds(map(SeenIds.key, [b"old", b"older"]))
+    assert seen.add(long)
     assert all(seen.add(b"%x" % number) for number in range(120_000))
-    again = [b"0", b"1d4bf", b"old", b"older", b"c350", b"c351"]
+    again = [b"0", b"1d4bf", b"old", b"older", b"c350", b"c351", long]
     assert not any(seen.add(video_id) for video_id in again)
     assert seen.add(b"new")
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kit.data import tfrecord
 from kit.data.batches import source
-from kit.data.records import BadRecord, parse
+from kit.data.records import RATING_FIELDS, BadRecord, parse
 from kit.data.shards import Report
 from kit.splits import Holdout
 from tests.shards import TINY, records, write
@@ -164,10 +164,19 @@ def oracle(content):
         if name in lists
     }
     key = "id" if "id" in context else "video_id"
+    kinds = ("int64_list", "int64_list", "int64_list", "float_list")
+    ratings = [
+        list(getattr(context[name], kind).value) if name in context else []
+        for name, kind in zip(RATING_FIELDS, kinds, strict=True)
+    ]
     return (
         list(context[key].bytes_list.value) if key in context else [],
         list(context["labels"].int64_list.value) if "labels" in context else [],
         frames,
+        {
+            (at, label): score
+            for at, _, label, score in zip(*ratings, strict=True)
+        },
     )
 
 
@@ -192,11 +201,13 @@ def test_records_with_good_checksums_and_bad_content():
             assert error.field and error.problem
             continue
         kept += 1
-        ids, labels, frames = oracle(content)
+        ids, labels, frames, ratings = oracle(content)
         assert [video.video_id] == ids
         assert video.labels.tolist() == labels
         assert [[row.tobytes()] for row in video.rgb] == frames["rgb"]
         assert [[row.tobytes()] for row in video.audio] == frames["audio"]
+        found = zip(video.starts, video.classes, video.scores, strict=True)
+        assert {(at, label): score for at, label, score in found} == ratings
     assert 200 < kept < 1900
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import dataclasses
 import itertools
 import math
+import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -98,6 +100,7 @@ class Source:
             if self.part == "all" or self.holdout.select(
                 [video.video_id], self.part
             ):
+                self.report.good(path, video)
                 yield video
 
     def one_pass(self, rng=None) -> Iterator[Video]:
@@ -135,7 +138,8 @@ class Source:
 
 def source(shards, spec, holdout, part, on_error, **known) -> Source:
     """A `Source` of at least one shard."""
-    shards = (shards,) if isinstance(shards, str) else tuple(map(str, shards))
+    one = isinstance(shards, str | os.PathLike)
+    shards = (str(shards),) if one else tuple(map(str, shards))
     if not shards:
         raise ValueError(
             "`shards` must name at least one file: see `list_shards`. "
@@ -222,10 +226,9 @@ def dataset(
                 return
             if first is None:
                 raise ValueError(
-                    "The shards hold nothing to read: give frame-level shards "
-                    "(rated ones, from 3/frame/validate, where ratings are "
-                    f"needed) or another `part`. Received: "
-                    f"part={source.part!r}, shards={source.shards[:3]!r}"
+                    f"{_why_nothing(source, cut, rng)}. Received: "
+                    f"part={source.part!r}, fraction={source.holdout.fraction},"
+                    f" shards={source.shards[:3]!r}"
                 )
             yield first
             yield from found
@@ -238,6 +241,24 @@ def dataset(
 
     rows = order.batch_size if order.full else None
     return as_dataset(batches, length, spec.dim, columns, rows, extra)
+
+
+def _why_nothing(source, cut, rng) -> str:
+    """Why there is no example: the first thousand videos of all parts say."""
+    if source.part != "all":
+        report = Report(source.report.skip)
+        every = dataclasses.replace(source, part="all", report=report)
+        videos = itertools.islice(every.one_pass(), 1000)
+        if any(example for video in videos for example in cut(video, rng)):
+            return (
+                "The shards hold nothing for this part of the hold-out: give "
+                "more of them, or hold out another share of the videos "
+                "(--holdout-fraction 0.4 suits a few shards)"
+            )
+    return (
+        "The shards hold nothing to read: give frame-level shards (rated ones, "
+        "from 3/frame/validate, where ratings are needed) or another `part`"
+    )
 
 
 def _keep_memory() -> None:

@@ -48,25 +48,28 @@ def records(path: str, start: int = 0):
     elif "://" not in path:
         with open(path, "rb") as file:
             file.seek(start)
-            yield from _unframed(file)
+            yield from _unframed(file, os.fstat(file.fileno()).st_size - start)
     else:
         import tensorflow as tf
 
         with tf.io.gfile.GFile(path, "rb") as file:
-            yield from _unframed(file)
+            yield from _unframed(file, file.size())
 
 
-def _unframed(file):
-    first = file.tell() == 0
-    head = file.read(HEAD.size)
-    if first and not head:
+def _unframed(file, left):
+    """The records of the `left` bytes of an open file that are to come."""
+    if not left and file.tell() == 0:
         raise Damage("the file is empty")
+    head = file.read(HEAD.size)
     while head:
         if len(head) < HEAD.size:
             raise Damage("it ends inside the length of a record")
         size, check = HEAD.unpack(head)
         if _masked(head[:8]) != check:
             raise Damage("the checksum of a length is wrong")
+        left -= HEAD.size + size + TAIL.size
+        if left < 0:  # of a wrong size, however much memory it would take
+            raise Damage("it ends inside a record")
         content = file.read(size)
         # One call for what ends this record and what begins the next.
         rest = file.read(TAIL.size + HEAD.size)
