@@ -24,7 +24,7 @@ CLOCK = ["examples_per_second", "seconds"]
 @pytest.fixture(autouse=True)
 def with_a_checkpoint_each_interval(monkeypatch):
     """Also where the disk is slow and the stage is not."""
-    monkeypatch.setattr("kit.training.stage.CHECKPOINT_SHARE", 0)
+    monkeypatch.setattr("kit.training.intervals.CHECKPOINT_SHARE", 0)
 
 
 def batches(interval):
@@ -381,7 +381,7 @@ def test_what_was_begun_anew_wins_over_what_it_replaced(finished, tmp_path):
 
 def test_what_an_interval_left_half_done_is_never_saved(tmp_path, monkeypatch):
     whole, expected = fit(training.Stage(tmp_path / "whole"), steps=16)
-    monkeypatch.setattr("kit.training.stage.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("kit.training.intervals.CHECKPOINT_SHARE", 1e9)
 
     def slow_third(interval):
         found = batches(interval)

@@ -31,7 +31,10 @@ def learning_curves(histories: dict, floor: float, levels=None) -> plt.Figure:
     right.set_ylabel("MAP on the hold-out")
     if levels:
         right.set_title("dotted: where it started", fontsize=9)
-    left.legend(fontsize=8)
+    if histories:
+        left.legend(fontsize=8)
+    else:
+        left.set_title("no member has been looked at yet", fontsize=9)
     right.legend(fontsize=8, loc="lower right")
     return figure
 
@@ -58,16 +61,21 @@ def gains(table, before: str, after: str, label: str) -> plt.Figure:
     return figure
 
 
-def timeline(scores, truth, spec, names: dict) -> plt.Figure:
+def timeline(scores, truth=None, most: int = 6) -> plt.Figure:
     """When does the model see each concept, and when was it there?
 
     Args:
-        scores: From `kit.inference.localize`, for the classes to draw.
-        truth: Columns `start`, `label`, `score`, what was rated or planted.
-        spec: How long a segment is.
-        names: Class id to name.
+        scores: From `kit.inference.localize`.
+        truth: Columns `start`, `label`, `score`, what was rated or planted;
+            None where nothing is known.
+        most: Draw so many classes, those with the highest score anywhere.
     """
-    classes = sorted(set(scores["class_id"]))
+    if not len(scores):
+        raise ValueError(
+            "A timeline needs a row of `localize` to draw. Received: none"
+        )
+    best = scores.groupby("class_id")["score"].max().nlargest(most)
+    classes = sorted(best.index)
     figure, axes = plt.subplots(
         len(classes),
         1,
@@ -78,25 +86,33 @@ def timeline(scores, truth, spec, names: dict) -> plt.Figure:
         squeeze=False,
     )
     for axis, class_id in zip(axes[:, 0], classes, strict=True):
-        of_class = scores[scores["class_id"] == class_id]
-        edges = [*of_class["start"], of_class["end"].iloc[-1]]
-        axis.stairs(of_class["score"], edges, color="black", linewidth=1.5)
-        known = truth[truth["label"] == class_id]
-        for start, score in zip(known["start"], known["score"], strict=True):
-            colour, hatch = (YES, None) if score else (NO, "//")
-            axis.axvspan(
-                start,
-                start + spec.segment_frames,
-                color=colour,
-                alpha=0.3 if score else 0.1,
-                hatch=hatch,
-                linewidth=0,
-            )
-        axis.set_title(
-            names.get(class_id, str(class_id)), fontsize=9, loc="left"
-        )
+        of_class = scores[scores["class_id"] == class_id].set_index("start")
+        # A segment without a row leaves a gap.
+        edges = np.union1d(of_class.index, of_class["end"])
+        seen = of_class["score"].reindex(edges[:-1])
+        axis.stairs(seen, edges, color="black", linewidth=1.5)
+        if truth is not None:
+            length = (scores["end"] - scores["start"]).max()
+            _shade(axis, truth[truth["label"] == class_id], length)
+        axis.set_title(of_class["name"].iloc[0], fontsize=9, loc="left")
         axis.set_ylim(0, 1)
     axes[-1, 0].set_xlabel("frame (one a second)")
     figure.supylabel("probability", fontsize=9)
-    figure.suptitle("blue: there; hatched: known not to be there", fontsize=9)
+    if truth is not None:
+        title = "blue: there; hatched: known not to be there"
+        figure.suptitle(title, fontsize=9)
     return figure
+
+
+def _shade(axis, known, length):
+    """Where a concept is known to be, and where known not to be."""
+    for start, score in zip(known["start"], known["score"], strict=True):
+        colour, hatch = (YES, None) if score else (NO, "//")
+        axis.axvspan(
+            start,
+            start + length,
+            color=colour,
+            alpha=0.3 if score else 0.1,
+            hatch=hatch,
+            linewidth=0,
+        )

@@ -1,5 +1,6 @@
 """Which devices there are, and the precision that suits them."""
 
+import contextlib
 import os
 
 import keras
@@ -15,7 +16,8 @@ def prepare(
     device is used, or with `devices="all"` every one, which share each batch:
     by `tf.distribute.MirroredStrategy` on TensorFlow, by `keras.distribution`
     on JAX, there also over several hosts, which Keras finds by its variables
-    `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`.
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`, and
+    which must share the output folder.
 
     Returns:
         One line that says what was chosen.
@@ -38,11 +40,22 @@ def prepare(
 def count_gpus() -> int:
     """GPUs of this machine, without taking their memory."""
     if keras.backend.backend() == "jax":
-        import jax
-
-        devices = jax.local_devices()
+        devices = _jax().local_devices()
         return sum(device.platform == "gpu" for device in devices)
     return len(_gpus())
+
+
+def _jax():
+    """JAX, which leaves memory to others, and TensorFlow off its devices."""
+    import jax
+    import tensorflow as tf
+
+    # Each would take most of a GPU at its first touch, JAX also in the process
+    # that only counts them, and TensorFlow where it only reads the data.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    with contextlib.suppress(RuntimeError):  # it has begun without us
+        tf.config.set_visible_devices([], "GPU")
+    return jax
 
 
 def _gpus():
@@ -58,19 +71,24 @@ def _gpus():
 def _spread() -> int:
     """Has every model built from now on use all devices; how many."""
     if keras.backend.backend() == "jax":
-        if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
-            keras.distribution.initialize()
-        # Each host draws examples of its own, so that none are to be divided.
-        spread = keras.distribution.DataParallel(auto_shard_dataset=False)
-        keras.distribution.set_distribution(spread)
+        _jax()
+        spread = keras.distribution.distribution()
+        if spread is None:
+            if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+                keras.distribution.initialize()
+            # Each host draws examples of its own, so none are to be divided.
+            spread = keras.distribution.DataParallel(auto_shard_dataset=False)
+            keras.distribution.set_distribution(spread)
         return spread.num_model_replicas
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         _gpus()
-        strategy = tf.distribute.MirroredStrategy()
-        tf.distribute.experimental_set_strategy(strategy)
-        return strategy.num_replicas_in_sync
+        # A second strategy beside the first mixes up what they exchange.
+        if not tf.distribute.has_strategy():
+            strategy = tf.distribute.MirroredStrategy()
+            tf.distribute.experimental_set_strategy(strategy)
+        return tf.distribute.get_strategy().num_replicas_in_sync
     raise ValueError(
         "A member can be spread over devices on TensorFlow and JAX: set "
         "KERAS_BACKEND, or leave `devices` out. Received: "
@@ -81,9 +99,7 @@ def _spread() -> int:
 def _device():
     """The name of the device and the policy that suits it."""
     if keras.backend.backend() == "jax":
-        import jax
-
-        device = jax.devices()[0]
+        device = _jax().devices()[0]
         name, kind = device.device_kind, device.platform
         modern = kind == "tpu" or (
             float(getattr(device, "compute_capability", 0)) >= 8

@@ -85,7 +85,7 @@ def flags(parameters: Mapping) -> dict:
 
 
 def settings(
-    parameters: Mapping, *, needs=(), paper=None, sample=None
+    parameters: Mapping, *, needs=(), packed=(), paper=None, sample=None
 ) -> SimpleNamespace:
     """Turns the parameters of a notebook into the settings of a run.
 
@@ -99,6 +99,7 @@ def settings(
             which those named in `SETTINGS` are taken.
         needs: The splits that the notebook reads, of `"train"`, `"validate"`
             and `"test"`.  Without any, no data are looked for.
+        packed: Those of them that a pack stands in for, where one is given.
         paper: What a parameter that is `None` means on real data.
         sample: What it means on the generated sample.
 
@@ -120,6 +121,8 @@ def settings(
     run.is_sample = False
     hours = run.time_limit or time_limit()
     run.deadline = STARTED + 3600 * hours if hours else None
+    if run.pack_dir is not None:
+        needs = [split for split in needs if split not in packed]
     if needs:
         run.data_dir, run.is_sample = find_data(
             run.data_dir, run.output_dir, run.seed, needs
@@ -225,6 +228,11 @@ def _checked(name, value):
     if name == "members":
         for member in value:
             presets.member(member)
+        if len(set(value)) < len(value):
+            raise ValueError(
+                "`members` must name each member once; remove the others. "
+                f"Received: members={value}"
+            )
     if name == "part":
         inference.parse_part(value)
     return value

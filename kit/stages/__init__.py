@@ -21,6 +21,7 @@ from kit.training import hosts
 __all__ = [
     "PLANS",
     "STAGES",
+    "begin_anew",
     "evaluation",
     "facts",
     "finetune",
@@ -37,6 +38,7 @@ __all__ = [
 PLANS = {
     "pretrain": {
         "needs": ("train", "validate"),
+        "packed": ("train",),
         "paper": {
             "steps": 200_000,
             "learning_rate": 1e-4,
@@ -188,6 +190,18 @@ def finetune(run, name: str, evaluate) -> pd.DataFrame:
 STAGES = {"pretrain": pretrain, "finetune": finetune}
 
 
+def begin_anew(run, stages: Sequence[str], names: Sequence[str]) -> None:
+    """Clears all of these stages before the first begins, so that a run that
+    is killed in it does not find an old second one when it goes on."""
+    if hosts.host()[0] == 0:
+        for name in names:
+            for stage in stages:
+                place = runtime.stage(run, name, stage)
+                with place.locked():
+                    place.clear()
+    hosts.agree(True)  # all wait until that is done
+
+
 def train(
     stage: str, run, names: Sequence[str], evaluate
 ) -> dict[str, pd.DataFrame]:
@@ -253,10 +267,11 @@ def _first_epoch(interval: int) -> int:
 def _order(run) -> dict:
     """What every training reader is told; hosts share a batch."""
     count = hosts.host()[1]
-    if run.batch_size % count:
+    if run.batch_size % (count * hosts.devices()):
         raise ValueError(
-            "A batch must divide among the hosts: give another --batch-size. "
-            f"Received: batch_size={run.batch_size} for {count} hosts"
+            "A batch must divide among hosts and their devices: give another "
+            f"--batch-size. Received: batch_size={run.batch_size} for {count} "
+            f"hosts with {hosts.devices()} devices each"
         )
     return {
         "batch_size": run.batch_size // count,

@@ -31,7 +31,7 @@ restart = None  # yes: begin anew; take it out again to go on later
 
 def main() -> None:
     from kit import presets, runtime
-    from kit.stages import PLANS, evaluation, queue, train
+    from kit.stages import PLANS, begin_anew, evaluation, queue, train
 
     given = runtime.flags(globals())
     wanted = [given["only"]] if given["only"] else list(PLANS)
@@ -39,6 +39,7 @@ def main() -> None:
         wanted = ["finetune"]
     # So that workers end with us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    queue.end_with_parent()
     for stage in wanted:
         run = runtime.settings(given, **PLANS[stage])
         names = list(run.members)
@@ -49,8 +50,11 @@ def main() -> None:
             queue.work(run, wanted, names, places)
             break
         print(runtime.prepare(run.seed, run.precision, run.devices))
+        if run.restart and stage == wanted[0]:
+            begin_anew(run, wanted, names)
         found = train(stage, run, names, evaluation(run))
-        if not all(history.attrs["finished"] for history in found.values()):
+        done = [history.attrs["finished"] for history in found.values()]
+        if sum(done) < len(names):
             break
     print(queue.table(run, wanted, names).to_string())
 

@@ -1,8 +1,11 @@
 """A queue of members: each in a process of its own, on a device of its own."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +17,7 @@ from kit.training.progress import clock
 
 # Seconds between two looks at the workers, and between two tables.
 LOOK, SHOW = 0.5, 300
+PARENT = "YT8M_SEGMENTS_QUEUE"  # tells a worker the process it works for
 
 
 def slots(run) -> list[dict]:
@@ -85,24 +89,25 @@ def work(
                 waiting.clear()
             while waiting and free:
                 name, place = waiting.pop(0), free.pop(0)
-                running[name] = (
-                    place,
-                    _start(run, stages, name, places[place]),
-                )
+                log = _log(run, name)
+                begins = log.stat().st_size if log.exists() else 0
+                worker = _start(run, stages, name, places[place])
+                running[name] = (place, worker, begins)
                 print(f"{name}: begins on device {place}", flush=True)
-            for name, (place, worker) in list(running.items()):
+            for name, (place, worker, begins) in list(running.items()):
                 if worker.poll() is not None:
                     del running[name]
                     free.append(place)
                     shown = 0.0
                     if worker.returncode:
-                        failed.append(f"{name}: {_why(run, name, worker)}")
+                        why = _why(_log(run, name), worker, begins)
+                        failed.append(f"{name}: {why}")
             if time.time() - shown > SHOW:
                 shown = time.time()
                 print(table(run, stages, names).to_string(), flush=True)
             time.sleep(LOOK)
     finally:
-        for _, worker in running.values():
+        for _, worker, _ in running.values():
             worker.kill()
     if failed:
         raise ValueError(
@@ -135,6 +140,7 @@ def _start(run, stages, name, more):
         **os.environ,
         **more,
         "KERAS_BACKEND": keras.backend.backend(),
+        PARENT: str(os.getpid()),
         # Where the kit was found, which may be attached data.
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
@@ -154,12 +160,31 @@ def _log(run, name):
     return run.output_dir / name / "train.log"
 
 
-def _why(run, name, worker) -> str:
-    """What a worker ended with."""
-    log = _log(run, name)
+def _why(log, worker, begins) -> str:
+    """What a worker ended with, whose log begins at that byte."""
     if worker.returncode < 0:
         return (
             f"ended by signal {-worker.returncode}, often for want of memory "
             f"({log})"
         )
-    return f"{(log.read_text().strip().splitlines() or [''])[-1]} ({log})"
+    text = log.read_bytes()[begins:].decode(errors="replace")
+    lines = text.strip().splitlines() or [""]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exit)\b", line)]
+    return f"{(errors or lines)[-1]} ({log})"
+
+
+def end_with_parent() -> None:
+    """Ends a worker soon after the process it works for, however that ended.
+
+    Else it would train on unseen, and hold its member against the next run.
+    """
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+
+    def watch():
+        while os.getppid() == int(parent):
+            time.sleep(LOOK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

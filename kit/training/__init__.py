@@ -7,10 +7,14 @@ CPU, with the same bits as one that was not.
 """
 
 from kit.training.evaluation import SegmentEvaluation
+from kit.training.fitting import fit, save_model
 from kit.training.progress import Progress
-from kit.training.schedule import LinearWarmUp, learning_rate_schedule
-from kit.training.stage import compile_for_training, fit, save_model
-from kit.training.state import Stage
+from kit.training.schedule import (
+    LinearWarmUp,
+    compile_for_training,
+    learning_rate_schedule,
+)
+from kit.training.stage import Stage
 
 __all__ = [
     "LinearWarmUp",

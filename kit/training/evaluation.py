@@ -5,6 +5,7 @@ import numpy as np
 
 from kit import metrics, models
 from kit.ranking import Ranking
+from kit.training import hosts
 
 
 class SegmentEvaluation:
@@ -38,7 +39,7 @@ class SegmentEvaluation:
     def __call__(self, model: keras.Model) -> float:
         known = list(models.class_ids(model))
         columns = [known.index(class_id) for class_id in self.class_ids]
-        scores = model.predict(self.inputs, batch_size=512, verbose=0)
+        scores = hosts.predict(model, self.inputs)
         return metrics.mean_average_precision(
             self._ranking(scores[:, columns]),
             self.ratings,

@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import numpy as np
 
 from kit import models
 
@@ -44,6 +45,50 @@ def agree(value: bool) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(multihost_utils.broadcast_one_to_all(value))
+
+
+def require_same(value: int) -> None:
+    """Raises, on all hosts, where they have found different things."""
+    if host()[1] == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    found = multihost_utils.process_allgather(np.array(int(value)))
+    if len(set(found.tolist())) > 1:
+        raise ValueError(
+            "All hosts must go on from the same checkpoint: give them one "
+            "--output-dir, on a disk that they share. Received: intervals "
+            f"done, as each host finds them: {found.tolist()}"
+        )
+
+
+def devices() -> int:
+    """How many devices share a batch of this host's."""
+    together = keras.distribution.distribution()
+    if together is None:
+        return 1
+    return max(1, together.num_model_replicas // host()[1])
+
+
+def predict(model: keras.Model, inputs: dict, batch_size: int = 512):
+    """The predictions of any number of rows, on any number of devices.
+
+    JAX divides each batch evenly among them.
+
+    Args:
+        inputs: Name to array, `(rows, ...)`.
+
+    Returns:
+        `(rows, num_classes)`.
+    """
+    count = devices()
+    rows = len(inputs["frames"])
+    inputs = {
+        name: np.concatenate([array, array[:1].repeat(-rows % count, 0)])
+        for name, array in inputs.items()
+    }
+    size = max(1, batch_size // count) * count
+    return model.predict(inputs, batch_size=size, verbose=0)[:rows]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
-"""The learning rate over a stage."""
+"""How weights are updated: Adam, the loss, the learning rate over a stage."""
 
 import keras
 from keras import ops
+
+from kit import losses
 
 
 def learning_rate_schedule(
@@ -60,3 +62,11 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
     def from_config(cls, config):
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(schedule, config["warmup_steps"])
+
+
+def compile_for_training(trainee: keras.Model, learning_rate) -> None:
+    """Gives a training model the optimizer and the loss of section 7."""
+    trainee.compile(
+        keras.optimizers.Adam(learning_rate, clipnorm=1.0),
+        losses.loss_for(trainee),
+    )

@@ -1,422 +1,324 @@
-"""Training a model through one stage, from wherever it stands."""
+"""The folder of a stage: its checkpoints, and what it leaves when finished."""
 
 import contextlib
-import math
-import time
+import errno
+import fcntl
+import json
+import os
+import reprlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 
-from kit import losses, models
-from kit.training import hosts
-from kit.training.progress import NonFiniteLoss, Progress, clock
-from kit.training.schedule import learning_rate_schedule
-from kit.training.state import FORMAT, Stage, replace, replace_text
+FORMAT = 2
+CHECKPOINTS = "checkpoint-*.npz"
+# What a finished stage is; the last says that it is whole.
+LEFT = ("stage.weights.h5", "history.csv", "config.json")
+RESTARTED = "restarted"
+# What reading a damaged zip file ends with.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    KeyError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
 
-# Writing checkpoints may take one part in so many of the time.
-CHECKPOINT_SHARE = 20
 
+class Stage:
+    """Where a stage of training lives on the disk.
 
-def fit(
-    model: keras.Model,
-    batches,
-    *,
-    stage: Stage,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    evaluate,
-    evaluate_every: int,
-    patience: int | None = None,
-    keep: str = "best",
-    warmup_steps: int = 0,
-    averaging: float = 0.0,
-    facts: dict | None = None,
-    restart: bool = False,
-    deadline: float | None = None,
-    export=None,
-) -> pd.DataFrame:
-    """Trains `model` in place and leaves it with the weights that were kept.
-
-    Adam with the staircase of section 7 and a clip of 1.0 on each tensor's
-    gradient norm.  Where the stage was begun before it goes on, in the
-    precision it was begun in; where it is finished its weights are loaded.
-    The folder of the stage receives `stage.weights.h5`, `history.csv` and, when
-    all is done, `config.json`.
+    A checkpoint is one `.npz` with a checksum on each array, and the record of
+    the stage as JSON inside.  The newest two stay, so that a damaged one costs
+    an interval and not the run; none stays when the stage is finished.
 
     Args:
-        model: From `kit.presets.build`.
-        batches: From the number of an interval to endless batches of inputs and
-            targets, from `kit.data` or `kit.pack`.
-        stage: Where it is saved, and what of it there may be already.
-        steps: Optimisation steps, rounded down to whole intervals.
-        batch_size: Examples a step, for the schedule.
-        learning_rate: At the start; see `learning_rate_schedule`.
-        evaluate: From a model to the score; see `SegmentEvaluation`.
-        evaluate_every: Steps of an interval, which ends with an evaluation and
-            a checkpoint (except where that would take more than a twentieth of
-            the time: then with every few).
-        patience: Evaluations without a better score before training stops;
-            `None` for never.
-        keep: `"best"` weights by MAP, or the `"last"`.
-        warmup_steps: See `learning_rate_schedule`.
-        averaging: Of the weights that are scored and kept, the share that comes
-            from those of the evaluation before; 0 for no averaging.  The
-            statistics of batch normalisation are averaged with the weights.
-        facts: Anything to record in `config.json`.  A stage goes on only where
-            they are the same.
-        restart: Whether to begin anew, whatever there is.
-        deadline: Seconds since the epoch.  No interval begins that would not
-            end before; the stage is then left unfinished, to go on later.
-        export: Path of a `.keras` file to write when the stage is finished.
-
-    Returns:
-        A row per evaluation: `step`, `loss`, `map`, `learning_rate`,
-        `examples_per_second` and `seconds`, and `start_map`, the score before
-        the first step.  `attrs["finished"]` says whether the stage is.
-
-    Raises:
-        ValueError: For bad arguments; where the loss is no number; where what
-            there is differs from what is asked; where the disk is full.
+        folder: What the stage leaves: weights, `history.csv`, `config.json`.
+        scratch: Where checkpoints are written; `folder` where it is None.
+            Kaggle keeps 20 GB of the working folder, and the optimizer takes
+            twice the room of the weights.
+        earlier: Folders of the same stage that an earlier run left, such as an
+            attached output; they are only read.
     """
-    for name, value in (("steps", steps), ("evaluate_every", evaluate_every),
-                        ("batch_size", batch_size)):  # fmt: skip
-        if value < 1:
-            raise ValueError(
-                f"`{name}` must be at least 1. Received: {name}={value}"
-            )
-    if keep not in ("best", "last") or not 0 <= averaging < 1:
-        raise ValueError(
-            "`keep` must be 'best' or 'last', and `averaging` at least 0 and "
-            f"below 1. Received: keep={keep!r}, averaging={averaging}"
-        )
-    plan = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "evaluate_every": min(evaluate_every, steps),
-        "patience": patience,
-        "keep": keep,
-        "warmup_steps": warmup_steps,
-        "averaging": averaging,
-        "parameters": model.count_params(),
-        "backend": keras.backend.backend(),
-        **(facts or {}),
-    }
-    first = hosts.host()[0] == 0  # which writes for all
-    with stage.locked() if first else contextlib.nullcontext():
-        if restart and first:
-            stage.clear()
-            for path in filter(None, [export]):
+
+    def __init__(self, folder, scratch=None, earlier: Iterable = ()):
+        self.folder = Path(folder)
+        self.scratch = Path(scratch or folder)
+        self.places = list(dict.fromkeys([self.folder, *map(Path, earlier)]))
+        self.damaged = []
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Holds the stage against other processes; a kill lets go of it."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        path = self.scratch / "lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    "One process trains a stage at a time: wait for the other, "
+                    "or end it. Received: it is at work in "
+                    f"{self.folder}"
+                ) from None
+            except OSError:
+                pass  # a mount that knows no locks, such as Drive
+            try:
+                yield
+            finally:
                 path.unlink(missing_ok=True)
-        hosts.agree(True)  # all wait until that is done
-        done = stage.finished(plan)
-        if done is not None:
-            print(f"  finished before: {done}")
-            model.load_weights(done / "stage.weights.h5")
-            table = stage.history()
-            if done != stage.folder and first:
-                stage.adopt(done)
-        else:
-            training = _Training(model, stage, plan, deadline)
-            training.restarted = restart
-            table = training.run(batches, evaluate)
-    if export is not None and table.attrs["finished"] and first:
-        if done is None or not export.exists():
-            with hosts.alone():
-                save_model(model, export)
-    return table
 
+    def clear(self) -> None:
+        """Forgets what is in the folder, and what there was elsewhere."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / RESTARTED).touch()
+        # First what says that the others are there.
+        for name in reversed(LEFT):
+            (self.folder / name).unlink(missing_ok=True)
+        self.tidy()
 
-def compile_for_training(trainee: keras.Model, learning_rate) -> None:
-    """Gives a training model the optimizer and the loss of section 7."""
-    trainee.compile(
-        keras.optimizers.Adam(learning_rate, clipnorm=1.0),
-        losses.loss_for(trainee),
-    )
+    def sources(self) -> list[Path]:
+        """The folders to go on from: our own where there is a way on.
 
+        What was begun anew wins over what it was to replace.
+        """
+        own = [self.folder / name for name in (RESTARTED, "config.json")]
+        if self._written() or any(path.exists() for path in own):
+            return [self.folder]
+        marked = [p for p in self.places if (p / RESTARTED).exists()]
+        return marked or self.places
 
-def save_model(model: keras.Model, path) -> None:
-    """Writes the `.keras` file under the float32 policy, atomically.
-
-    A model trained in float16 then serves anywhere; its variables are float32
-    in any case.
-    """
-    replace(path, models.with_dtype(model, "float32").save)
-
-
-class _Training:
-    """A stage under way: what its methods share is what a checkpoint holds."""
-
-    def __init__(self, model, stage, plan, deadline):
-        self.model, self.stage, self.plan = model, stage, plan
-        self.deadline = deadline
-        self.rows, self.averaged, self.start_map = [], [], None
-        self.done, self.restarted = 0, False  # in this session
-        self.saved_rows, self.saved_at, self.save_cost = 0, 0.0, 0.0
-        self.prepare(models.precision(model))
-        self.kept = self.weights()
-
-    def prepare(self, precision):
-        """Makes what is trained; `restore` may ask for another precision."""
-        self.precision, self.trained = precision, self.model
-        policy = keras.config.dtype_policy()
-        # Keras scales the loss by the policy that a model was made under.
-        keras.config.set_dtype_policy(precision)
-        try:
-            if precision != models.precision(self.model):
-                self.trained = models.with_dtype(self.model, precision)
-            self.trainee = models.training_model(self.trained)
-        finally:
-            keras.config.set_dtype_policy(policy)
-        schedule = learning_rate_schedule(
-            self.plan["learning_rate"],
-            self.plan["batch_size"],
-            warmup_steps=self.plan["warmup_steps"],
-        )
-        compile_for_training(self.trainee, schedule)
-        self.trainee.optimizer.build(self.trainee.trainable_variables)
-
-    def run(self, batches, evaluate):
-        record = self.stage.load(self.plan, self.restore)
-        self.stage.check_room(sum(array.nbytes for _, array in self.arrays()))
-        if record is None:
-            self.start_map = hosts.score(evaluate, self.trained)
-        self.announce()
-        try:
-            self.intervals(batches, evaluate)
-        except BaseException:
-            # Also of a session that fails, all is kept that is whole.
-            self.stage.keep_for_later()
-            raise
-        if not self.is_finished():
-            return self.stop()
-        return self.finish()
-
-    def intervals(self, batches, evaluate):
-        """Trains until the stage is finished, or time is up."""
-        while not self.is_finished():
-            # Saved as long as the state is that of a whole interval.
-            if self.is_late(intervals=3) and self.saved_rows < len(self.rows):
-                self.save()
-            if self.is_late():
-                return
-            step = self.plan["evaluate_every"] * len(self.rows)
-            progress = Progress(
-                step, self.plan["steps"], self.plan["batch_size"], self.deadline
+    def adopt(self, place: Path) -> None:
+        """Copies a finished stage from elsewhere, so that the next session
+        needs this output alone."""
+        for name in LEFT:
+            replace(
+                self.folder / name,
+                lambda path, name=name: shutil.copyfile(place / name, path),
             )
-            loss = self.interval(batches(len(self.rows)), progress)
-            if progress.late:
-                return
-            self.look(evaluate, loss, progress)
 
-    def interval(self, dataset, progress):
-        """Trains to the next evaluation; returns the mean loss."""
-        self.started = time.time()
+    def finished(self, plan: dict) -> Path | None:
+        """The place where the stage is finished, if it is.
+
+        Raises:
+            ValueError: Where that was another stage than `plan` says.
+        """
+        for place in self.sources():
+            path = place / "config.json"
+            if path.exists():
+                try:
+                    config = json.loads(path.read_text())
+                except ValueError as error:
+                    raise ValueError(
+                        "A finished stage must have a whole config.json: begin "
+                        "it anew with `restart` (--restart yes). "
+                        f"Received: {path} ({error})"
+                    ) from error
+                check_same(config, {"format": FORMAT, **plan}, place)
+                return place
+        return None
+
+    def history(self) -> pd.DataFrame:
+        """What `fit` returned, or what there is of it so far."""
+        begun = [p for p in self.sources() if (p / "history.csv").exists()]
+        done = [p for p in begun if (p / "config.json").exists()]
+        if not begun:
+            return pd.DataFrame()
+        place = (done or begun)[0]
+        table = pd.read_csv(place / "history.csv")
+        table.attrs["finished"] = bool(done)
+        return table
+
+    def checkpoints(self) -> list[Path]:
+        """All there are, the newest first, but for those found damaged."""
+        return self._whole([self.scratch, *self.sources()])
+
+    def save(self, interval: int, record: dict, arrays: Iterable) -> None:
+        """Writes a checkpoint and lets go of the last but one.
+
+        Args:
+            interval: Intervals done.
+            record: Anything that JSON can hold.
+            arrays: Pairs of name and array, taken one after the other.
+
+        Raises:
+            ValueError: Where the disk is full.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        for path in self._written()[1:]:
+            path.unlink()
+        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+
+        def write(path):
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, array in [("record", text), *arrays]:
+                    with archive.open(
+                        f"{name}.npy", "w", force_zip64=True
+                    ) as file:
+                        np.lib.format.write_array(file, array, None, False)
+
+        replace(self.scratch / f"checkpoint-{interval:06d}.npz", write)
+
+    def load(self, plan: dict, take) -> dict | None:
+        """Restores the newest whole checkpoint; returns its record.
+
+        Args:
+            plan: What the stage is to be.
+            take: Called with the record and the arrays by name.
+
+        Raises:
+            ValueError: Where there are checkpoints and none is whole, or they
+                are of another stage.
+        """
+        while found := self.checkpoints():
+            path = found[0]
+            try:
+                record = _read(path, plan, take)
+            except _Damaged as error:
+                print(f"{path} is damaged ({error}): falling back")
+                self.damaged.append(path)
+                continue
+            own = {self.scratch, self.folder}
+            for path in self.damaged:
+                if path.parent in own:
+                    path.unlink()  # so that no whole one makes room for it
+            return record
+        if self.damaged:
+            raise ValueError(
+                "A checkpoint must be whole, and none of this stage is: begin "
+                "it anew with `restart` (--restart yes). Received: "
+                f"{', '.join(map(str, self.damaged))}"
+            )
+        return None
+
+    def keep_for_later(self) -> None:
+        """Has the newest checkpoint where it outlives the session."""
+        found = self.checkpoints()
+        if found and found[0].parent != self.folder:
+            replace(
+                self.folder / found[0].name,
+                lambda copy: shutil.copyfile(found[0], copy),
+            )
+
+    def finish(self, config: dict) -> None:
+        """Says that all is done, which makes the checkpoints superfluous."""
+        replace_text(self.folder / "config.json", json.dumps(config, indent=1))
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes the checkpoints, also halves that a kill has left."""
+        for place in {self.scratch, self.folder}:
+            for pattern in (CHECKPOINTS, f"partial-{CHECKPOINTS}"):
+                for path in place.glob(pattern):
+                    path.unlink()
+
+    def check_room(self, size: int) -> None:
+        """Raises where two checkpoints of `size` bytes will not fit."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.scratch).free
+        free += sum(path.stat().st_size for path in self._written())
+        if free < 2 * size:
+            raise ValueError(
+                "Two checkpoints must fit on the disk: free some room, or give "
+                f"another --output-dir. Received: {free / 1e9:.1f} GB free in "
+                f"{self.scratch}, {2 * size / 1e9:.1f} GB needed"
+            )
+
+    def _written(self):
+        """Checkpoints in our own folders, the newest first."""
+        return self._whole([self.scratch, self.folder])
+
+    def _whole(self, places):
+        found = {path for place in places for path in place.glob(CHECKPOINTS)}
+        found -= set(self.damaged)
+        return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+class _Damaged(Exception):
+    """A checkpoint that cannot be read."""
+
+
+class _Arrays:
+    """The arrays of an open checkpoint, each read when it is asked for."""
+
+    def __init__(self, file):
+        self.file = file
+        self.opened = self._try(lambda: np.load(file))
+
+    def __contains__(self, name):
+        return name in self.opened
+
+    def __getitem__(self, name):
+        return self._try(lambda: self.opened[name])
+
+    def record(self) -> dict:
+        return self._try(lambda: json.loads(self["record"].tobytes()))
+
+    def _try(self, read):
         try:
-            history = self.trainee.fit(
-                hosts.feed(dataset),
-                steps_per_epoch=self.plan["evaluate_every"],
-                callbacks=[progress],
-                shuffle=False,  # the batches are; else Keras warns
-                verbose=0,
-            ).history
-        except NonFiniteLoss as error:
-            self.give_up(error.step)
-        return history["loss"][-1]
+            return read()
+        except DAMAGE as error:
+            raise _Damaged(error) from None
 
-    def give_up(self, step):
-        """Leaves the last good weights and says when they went bad."""
-        _assign(self.model.weights, self.kept)
-        path = self.write_weights()
-        rate = float(self.trainee.optimizer.learning_rate)
+
+def _read(path, plan, take) -> dict:
+    """Gives a checkpoint of this plan to `take`; returns its record."""
+    with path.open("rb") as file:
+        arrays = _Arrays(file)
+        record = arrays.record()
+        check_same(record, {"format": FORMAT}, path)
+        check_same(record["plan"], plan, path)
+        take(record, arrays)
+    return record
+
+
+def differences(then: dict, now: dict) -> list[str]:
+    """What a plan says otherwise than a record does."""
+    return [
+        f"{name} was {reprlib.repr(then.get(name))} and is "
+        f"{reprlib.repr(value)}"
+        for name, value in now.items()
+        if then.get(name) != value
+    ]
+
+
+def check_same(then: dict, now: dict, where) -> None:
+    different = differences(then, now)
+    if different:
         raise ValueError(
-            "The loss is no longer a number: begin again with `restart` "
-            "(--restart yes) and a lower learning rate; the last good weights "
-            f"are in {path}. Received: step={step}, learning_rate={rate}"
-        ) from None
-
-    def look(self, evaluate, loss, progress):
-        """Scores the hold-out, keeps what is best, and saves."""
-        before = max((row["map"] for row in self.rows), default=-math.inf)
-        weights, share = self.weights(), self.plan["averaging"]
-        # The loss of a step is that before its update.
-        if not all(np.isfinite(array).all() for array in weights):
-            self.give_up(progress.step)
-        scored = weights
-        if share:
-            older = self.averaged or weights
-            scored = self.averaged = [
-                share * old + (1 - share) * new
-                for old, new in zip(older, weights, strict=True)
-            ]
-            _assign(self.trained.weights, scored)
-        score = hosts.score(evaluate, self.trained)
-        if share:
-            _assign(self.trained.weights, weights)
-        if score > before or self.plan["keep"] == "last":
-            self.kept = scored
-        now = time.time()
-        row = {
-            "step": progress.step,
-            "loss": loss,
-            "map": score,
-            "start_map": self.start_map,
-            "learning_rate": float(self.trainee.optimizer.learning_rate),
-            "examples_per_second": round(progress.rate, 1),
-            "seconds": round(now - self.started, 3),
-        }
-        self.rows.append(row)
-        self.done += 1
-        progress.show(loss, f"  MAP {score:.4f}")
-        if now - self.saved_at >= CHECKPOINT_SHARE * self.save_cost:
-            self.save()
-
-    def is_finished(self) -> bool:
-        scores = [row["map"] for row in self.rows]
-        if len(scores) == self.plan["steps"] // self.plan["evaluate_every"]:
-            return True
-        patience = self.plan["patience"]
-        if patience is None or not scores:
-            return False
-        return len(scores) - 1 - int(np.argmax(scores)) >= patience
-
-    def is_late(self, intervals=1.2) -> bool:
-        """Whether so many more intervals will not fit into the time."""
-        if self.deadline is None:
-            return False
-        # Of the last intervals: others may be from another machine.
-        longest = max((row["seconds"] for row in self.rows[-3:]), default=0)
-        end = time.time() + intervals * longest + self.save_cost
-        return hosts.agree(end > self.deadline)
-
-    def save(self):
-        self.saved_at = time.time()
-        if hosts.host()[0] > 0:
-            return  # the first host writes for all
-        record = {
-            "format": FORMAT,
-            "plan": self.plan,
-            "precision": self.precision,
-            "rows": self.rows,
-        }
-        self.stage.save(len(self.rows), record, self.arrays())
-        text = self.table().to_csv(index=False)
-        replace_text(self.stage.folder / "history.csv", text)
-        self.save_cost = time.time() - self.saved_at
-        self.saved_rows = len(self.rows)
-
-    def restore(self, record, arrays):
-        """Takes over the state of a checkpoint."""
-        if record["precision"] != self.precision:
-            self.prepare(record["precision"])
-        for name, variables in self.variables().items():
-            _assign(
-                variables,
-                [arrays[f"{name}{at}"] for at in range(len(variables))],
-            )
-        count = len(self.trained.weights)
-        for name in ("kept", "averaged"):
-            held = self.weights() if name == "kept" else []
-            if f"{name}0" in arrays:
-                held = [arrays[f"{name}{at}"] for at in range(count)]
-            setattr(self, name, held)
-        self.rows = record["rows"]
-        self.start_map = self.rows[0]["start_map"]
-        self.saved_rows = len(self.rows)
-
-    def arrays(self):
-        """Pairs of name and array, of all that a checkpoint holds."""
-        for name, variables in self.variables().items():
-            for at, variable in enumerate(variables):
-                yield f"{name}{at}", ops.convert_to_numpy(variable)
-        held = {"averaged": self.averaged}
-        if self.plan["keep"] == "best" or self.plan["averaging"]:
-            held["kept"] = self.kept
-        for name, values in held.items():
-            for at, value in enumerate(values):
-                yield f"{name}{at}", value
-
-    def variables(self):
-        # Those of the model include the states of dropout, which no weight
-        # file of Keras holds.
-        return {
-            "model": self.trainee.variables,
-            "optimizer": self.trainee.optimizer.variables,
-        }
-
-    def weights(self):
-        return [np.array(ops.convert_to_numpy(w)) for w in self.trained.weights]
-
-    def table(self, finished=False):
-        table = pd.DataFrame(self.rows)
-        table.attrs["finished"] = finished
-        return table
-
-    def stop(self):
-        """Leaves the stage so that the same command goes on with it."""
-        self.stage.keep_for_later()
-        step = self.plan["evaluate_every"] * self.saved_rows
-        same = "the same command"
-        if self.restarted:
-            same += " without --restart (`restart` = None)"
-        print(
-            f"  stopped at step {step} of {self.plan['steps']}, since time is "
-            f"up: {same} goes on from here"
+            "A run goes on only with what it began with: give the same "
+            "settings, another --output-dir, or begin anew with `restart` "
+            "(--restart yes, with --only finetune where the pre-training is to "
+            f"stay). Received: in {where}, {'; '.join(different)}"
         )
-        if not self.done:
-            print(
-                "  Not one interval fitted into the time: give a longer "
-                "--time-limit, or begin anew with a smaller --evaluate-every"
-            )
-        return self.table()
-
-    def finish(self):
-        _assign(self.model.weights, self.kept)
-        folder, table = self.stage.folder, self.table(finished=True)
-        self.write_weights()
-        if hosts.host()[0] > 0:
-            return table
-        replace_text(folder / "history.csv", table.to_csv(index=False))
-        config = {
-            "format": FORMAT,
-            **self.plan,
-            "precision": self.precision,
-            "steps_done": self.rows[-1]["step"],
-            "best_map": max(row["map"] for row in self.rows),
-            "seconds": sum(row["seconds"] for row in self.rows),
-        }
-        self.stage.finish(config)
-        print(f"  finished in {clock(config['seconds'])}: {folder}")
-        return table
-
-    def write_weights(self):
-        """Writes the weights of the model, the first host for all."""
-        path = self.stage.folder / "stage.weights.h5"
-        if hosts.host()[0] == 0:
-            with hosts.alone():
-                replace(path, self.model.save_weights)
-        return path
-
-    def announce(self):
-        plan = self.plan
-        facts = {
-            "parameters": f"{plan['parameters']:,} in {self.precision}",
-            "batch": f"{plan['batch_size']} examples, {plan['steps']:,} steps",
-            "learning rate": plan["learning_rate"],
-            "looks": f"every {plan['evaluate_every']:,} steps, "
-            f"keeps the {plan['keep']} weights",
-            "begins with": f"MAP {self.start_map:.4f}",
-            "saved in": self.stage.folder,
-        }
-        if self.rows:
-            facts["goes on"] = f"after step {self.rows[-1]['step']:,}"
-        for name, fact in facts.items():
-            print(f"  {name + ':':<15} {fact}")
 
 
-def _assign(variables, values):
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+def replace(path, write) -> None:
+    """Writes to a temporary name beside `path`, then renames."""
+    path = Path(path)
+    # Keras tells the format by the ending, so the mark goes in front.
+    scratch = path.with_name(f"partial-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(scratch)
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise ValueError(
+                "The disk is full: free some room and run the same again; it "
+                f"goes on from the last checkpoint. Received: {path}"
+            ) from error
+        raise
+
+
+def replace_text(path, text: str) -> None:
+    replace(path, lambda scratch: scratch.write_text(text))
