@@ -191,6 +191,8 @@ def test_the_same_videos_give_the_same_bytes(tmp_path):
         ({"id": "one"}, "An id must occur once"),
         ({"id": ""}, "must have one `id`"),
         ({"labels": [-1]}, "must lie in the vocabulary"),
+        ({"ratings": [(0, 2), (3, 2), (6, 2)]}, r"shape=\(3, 2\)"),
+        ({"ratings": (0, 2, 1)}, r"shape=\(3,\)"),
         ({"ratings": [(1, 2, 1)]}, "0 or a multiple of 3"),
         ({"ratings": [(3, 2, 2)]}, "must be 0 or 1"),
         ({"ratings": [(3, -2, 1)]}, "must be in the vocabulary"),
@@ -205,3 +207,13 @@ def test_what_readers_would_refuse_is_not_written(wrong, message, tmp_path):
         data.write_shard(path, [*WHOLE, bad], SPEC)
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "path", ["ram://b/train.tfrecord", Path("gs://b/train.tfrecord")]
+)
+def test_a_shard_goes_to_a_local_path(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="goes to a local path"):
+        data.write_shard(path, WHOLE, SPEC)
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,7 @@
 """Writing shards, of the simulated sample or of your own features."""
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -34,7 +36,7 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     """
     import tensorflow as tf
 
-    path = Path(path)
+    path = Path(check_local(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"partial-{path.name}")
     try:
@@ -48,6 +50,18 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     finally:
         scratch.unlink(missing_ok=True)
     return str(path)
+
+
+def check_local(path) -> str:
+    """The path as text; raises `ValueError` where it is an address."""
+    path = os.fspath(path)
+    # `Path` makes one slash of two; one letter is a drive of Windows.
+    if re.match(r"\w\w+:/", path):
+        raise ValueError(
+            "What is written goes to a local path: write it there, and copy "
+            f"it to the bucket afterwards. Received: path={path!r}"
+        )
+    return path
 
 
 def _record(video, spec) -> bytes:
@@ -67,7 +81,13 @@ def _record(video, spec) -> bytes:
     if "labels" in video:
         context["labels"] = feature("int64_list", video["labels"])
     if "ratings" in video:
-        starts, classes, scores = np.reshape(video["ratings"], (-1, 3)).T
+        ratings = np.asarray(video["ratings"])
+        if ratings.size and ratings.shape[1:] != (3,):
+            raise ValueError(
+                "Ratings must be rows of (start, class id, 1 yes or 0 no). "
+                f"Received: shape={ratings.shape} for video {video['id']!r}"
+            )
+        starts, classes, scores = ratings.reshape(-1, 3).T
         columns = starts, starts + spec.segment_frames, classes, scores
         kinds = ["int64_list"] * 3 + ["float_list"]
         values = map(feature, kinds, columns)

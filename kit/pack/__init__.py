@@ -24,7 +24,7 @@ asked for, and have each deleted once it is packed:
         for name in names:
             if name not in pack.packed_shards("snippets"):
                 download(name)
-                yield name
+            yield name
 
     pack.pack_snippets(fetched(), "snippets", on_packed=os.remove)
 
@@ -34,21 +34,33 @@ Both writers take the same options:
     holdout, part: Which videos to pack; the readers ask again.
     seed: Of the runs and of the mixing.
     num_blocks: Files to spread the rows over; by default one a shard, at most
-        256.
-    on_error: See `kit.data`.
-    on_packed: Called with the path of each shard that is safely packed.
+        256, and those that are there where a pack goes on.
+    on_error: See `kit.data`.  The header counts the records `left_out`, and
+        says of the shards that `ended` early why.
+    on_packed: Called with the path of each shard that is safely packed, by
+        this run or, where it is still there, by one before.
     progress: Whether to show a progress bar.
 
 A pack that was cut off, even by a kill, goes on after the last whole shard
-when it is started again, and ends up the same byte for byte.
+when it is started again, with the shards that are left or all of them, and
+ends up the same byte for byte.  Shards are known by their paths.  More can be
+added in the same way, and `finish` ends a pack that has no shard left to read.
+One process packs into a folder at a time.
 """
 
-from kit.pack.packing import pack_segments, pack_snippets, packed_shards
-from kit.pack.reader import Segments, Snippets, read_header
+from kit.pack.header import read_header
+from kit.pack.packing import (
+    finish,
+    pack_segments,
+    pack_snippets,
+    packed_shards,
+)
+from kit.pack.reader import Segments, Snippets
 
 __all__ = [
     "Segments",
     "Snippets",
+    "finish",
     "pack_segments",
     "pack_snippets",
     "packed_shards",

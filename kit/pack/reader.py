@@ -1,8 +1,8 @@
-"""Reading packs: the format on the disk, and batches from it."""
+"""Reading packs: batches of what is on the disk."""
 
-import json
+import dataclasses
 import os
-from collections.abc import Iterator
+import zlib
 
 import numpy as np
 
@@ -13,61 +13,13 @@ from kit.data.batches import (
     check_whole,
     class_columns,
 )
+from kit.pack.header import ENTRY, RATING, file_sizes, read_header, size
+from kit.pack.rows import Rows
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
-VERSION = 1
-HEADER = "pack.json"
-CHUNK_BYTES = 8 * 2**20  # read in one go
-GROUP = 8  # batches made in one go
-POOL_BYTES = 128 * 2**20  # mixed in memory
 HOLDOUT = Holdout()
-
-# An entry is what carries labels: a video, or a rated segment.  Its ratings
-# end at `end` and begin where those of the entry before end.
-ENTRY = np.dtype([("id", "S16"), ("end", "<u8")])
-RATING = np.dtype([("class", "<i4"), ("score", "i1")])
-# A row is one example: `count` frames from row `first` of its window on.
-ROW = np.dtype(
-    [("entry", "<u4"), ("start", "<i4"), ("first", "<u2"), ("count", "<u2")]
-)
-
-
-def read_header(folder) -> dict:
-    """The header of a pack of ours."""
-    path = os.path.join(folder, HEADER)
-    try:
-        with open(path, encoding="utf-8") as file:
-            header = json.load(file)
-        if header["format"] != "kit-pack":
-            raise ValueError(header["format"])
-        if header["version"] == VERSION:
-            file_sizes(header)  # needs all that counts
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"A pack is a folder with our `{HEADER}`: make one by "
-            f"`kit.pack`. Received: file={path!r}, error={error!r}"
-        ) from error
-    if header["version"] != VERSION:
-        raise ValueError(
-            f"This kit reads packs of version {VERSION}: pack the shards "
-            f"again. Received: version={header['version']!r}"
-        )
-    return header
-
-
-def file_sizes(header) -> dict[str, int]:
-    """File -> bytes that the header calls for."""
-    spec = header["spec"]
-    frame = header["length"] * (spec["rgb"] + spec["audio"])
-    sizes = {
-        "entries.bin": header["entries"] * ENTRY.itemsize,
-        "ratings.bin": header["ratings"] * RATING.itemsize,
-    }
-    for block, count in enumerate(header["rows"]):
-        sizes[f"rows-{block:03d}.bin"] = count * ROW.itemsize
-        sizes[f"frames-{block:03d}.bin"] = count * frame
-    return sizes
+ORDER = {field.name for field in dataclasses.fields(Order)}
 
 
 class _Pack:
@@ -85,30 +37,38 @@ class _Pack:
                 f"folder={self.folder!r}, kind={header['kind']!r}, "
                 f"complete={header['complete']!r}"
             )
-        for name, size in file_sizes(header).items():
-            path = os.path.join(self.folder, name)
-            there = os.path.getsize(path) if os.path.exists(path) else 0
-            if there != size:
+        for name, needed in file_sizes(header).items():
+            there = size(self.folder, name)
+            if there != needed:
+                path = os.path.join(self.folder, name)
                 raise ValueError(
                     "A file of a pack must have the size that its header "
                     "says: copy it again, or pack again. Received: "
-                    f"file={path!r}, bytes={there}, needed={size}"
+                    f"file={path!r}, bytes={there}, needed={needed}"
                 )
         self.spec = FrameSpec(**header["spec"])
         self.length = header["length"]
-        self.entries, self.ratings = (
-            np.fromfile(os.path.join(self.folder, name), dtype)
-            for name, dtype in (("entries.bin", ENTRY), ("ratings.bin", RATING))
-        )
+        self._load_entries()
+        self.rows = Rows(self.folder, header)
+
+    def _load_entries(self):
+        found = {}
+        for name, expected in self.header["checksums"].items():
+            path = os.path.join(self.folder, name)
+            with open(path, "rb") as file:
+                found[name] = file.read()
+            if zlib.crc32(found[name]) != expected:
+                raise ValueError(
+                    "A file of a pack must hold what was written: it is "
+                    "damaged, copy it again, or pack again. Received: "
+                    f"file={path!r}"
+                )
+        entries = np.frombuffer(found["entries.bin"], ENTRY)
+        self.ratings = np.frombuffer(found["ratings.bin"], RATING)
         # Labels of entry e: ratings[bounds[e]:bounds[e + 1]].
-        self.bounds = np.append(0, self.entries["end"]).astype(np.int64)
-        if np.any(np.diff(self.bounds) < 0) or (
-            self.bounds[-1] != len(self.ratings)
-        ):
-            raise ValueError(
-                "The labels of a pack must cover its ratings in order: it is "
-                f"damaged, pack again. Received: folder={self.folder!r}"
-            )
+        self.bounds = np.append(0, entries["end"]).astype(np.int64)
+        ids = np.array(found["ids.bin"].split(b"\0")[:-1], object)
+        self.entries = {"id": ids[entries["video"]]}
 
     def __len__(self):
         return sum(self.header["rows"])
@@ -125,6 +85,13 @@ class _Pack:
         **order,
     ):
         """Batches of the rows of `part`; `columns`: class id -> column."""
+        if not ORDER.issuperset(order):
+            raise ValueError(
+                "A pack takes the options of `kit.data` that say which rows "
+                "and in what order; what is read, and what to do about "
+                "errors, was settled when it was packed: leave these out. "
+                f"Received: {', '.join(sorted(order.keys() - ORDER))}"
+            )
         order = Order(batch_size, **order)
         width = int(columns.max()) + 1
         extra = ("ids" if fill == 0 else "starts") if with_ids else ""
@@ -146,7 +113,7 @@ class _Pack:
 
         def batches():
             blocks = Blocks()
-            for frames, rows in self._batches(order, keep):
+            for frames, rows in self.rows.batches(order, keep):
                 yield self._batch(
                     blocks,
                     order.batch_size,
@@ -162,83 +129,6 @@ class _Pack:
         return as_dataset(
             batches, self.length, self.spec.dim, width, rows, extra, True
         )
-
-    def _batches(self, order, keep) -> Iterator:
-        """Frames and rows, several batches at a time.
-
-        Chunks are read whole, in random order, into a pool where their rows
-        are mixed: random access would crawl on a network mount.  What does
-        not fill a batch waits at the head of the pool for the next chunks.
-        """
-        size = order.batch_size
-        chunks = self._chunks()
-        room = size + min(len(self), POOL_BYTES // self._row_bytes + 1)
-        frames = np.empty((room, self._row_bytes), np.uint8)
-        rows = np.empty(room, ROW)
-        left, blocks = 0, Blocks()
-        for rng in order.epochs():
-            turn = range(len(chunks))
-            if order.shuffle:
-                turn = rng.permutation(len(chunks))
-            waiting = [chunks[at] for at in reversed(turn)]
-            while waiting:
-                filled = left
-                while waiting and filled + waiting[-1][2] <= room:
-                    filled += self._load(waiting.pop(), frames, rows, filled)
-                index = np.flatnonzero(keep[rows["entry"][left:filled]]) + left
-                if order.shuffle:
-                    rng.shuffle(index)
-                index = np.append(np.arange(left), index)
-                whole = len(index) // size * size
-                for at in range(0, whole, GROUP * size):
-                    here = index[at : min(at + GROUP * size, whole)]
-                    out = blocks.take((len(here), self._row_bytes))
-                    np.take(frames, here, axis=0, out=out, mode="clip")
-                    yield out, rows[here]
-                rest = index[whole:]
-                left = len(rest)
-                frames[:left], rows[:left] = frames[rest], rows[rest]
-        if left and not order.full:
-            yield frames[:left], rows[:left]
-
-    @property
-    def _row_bytes(self) -> int:
-        return self.length * self.spec.dim
-
-    def _chunks(self) -> list[tuple[int, int, int]]:
-        """Block, first row and number of rows of each piece read at once."""
-        step = max(1, min(CHUNK_BYTES, POOL_BYTES) // self._row_bytes)
-        return [
-            (block, start, min(step, count - start))
-            for block, count in enumerate(self.header["rows"])
-            for start in range(0, count, step)
-        ]
-
-    def _load(self, chunk, frames, rows, at) -> int:
-        """Reads a chunk into the pool from row `at` on."""
-        block, start, count = chunk
-        here = slice(at, at + count)
-        for name, array in (("rows", rows), ("frames", frames)):
-            path = os.path.join(self.folder, f"{name}-{block:03d}.bin")
-            wanted = array[here]
-            with open(path, "rb", buffering=0) as file:
-                file.seek(start * wanted[:1].nbytes)
-                got = file.readinto(wanted.view(np.uint8).reshape(-1))
-            if got != wanted.nbytes:
-                raise ValueError(
-                    "A pack cannot change while it is read: copy it again. "
-                    f"Received: file={path!r}, row={start}"
-                )
-        new = rows[here]
-        ends = new["first"].astype(int) + new["count"]
-        if np.any(new["entry"] >= len(self.entries)) or np.any(
-            (ends > self.length) | (new["count"] == 0)
-        ):
-            raise ValueError(
-                "A row of a pack must point into it: the file is damaged, "
-                f"pack again. Received: folder={self.folder!r}, block={block}"
-            )
-        return count
 
     def _batch(self, blocks, size, frames, rows, columns, width, fill, extra):
         """The batches of some rows, stacked, as `kit.data` yields one."""
@@ -264,7 +154,7 @@ class _Pack:
         batch = (inputs, targets.reshape(*shape, width))
         if not extra:
             return batch
-        ids = self.entries["id"][entry].astype(object).reshape(shape)
+        ids = self.entries["id"][entry].reshape(shape)
         if extra == "ids":
             return *batch, ids
         return *batch, (ids, rows["start"].reshape(shape))
@@ -291,7 +181,18 @@ class Snippets(_Pack):
     kind = "snippets"
 
     def batches(self, *, num_classes: int, **options):
-        """The batches of `data.videos`, with the options of `kit.data`."""
+        """The batches of `data.videos`.
+
+        Args:
+            num_classes: Size of the vocabulary; it must cover the labels.
+            options: `batch_size`, `holdout`, `part`, `shuffle`, `seed`,
+                `first_epoch`, `repeat`, `drop_remainder` and `with_ids` of
+                `kit.data`.  The spec and what to do about errors were settled
+                when the pack was made.
+
+        Raises:
+            ValueError: For bad arguments.
+        """
         check_whole("num_classes", num_classes, 1)
         return self._dataset(np.arange(num_classes), 0, **options)
 
@@ -309,5 +210,14 @@ class Segments(_Pack):
     kind = "segments"
 
     def batches(self, *, class_ids, **options):
-        """The batches of `data.rated_segments`, with the same options."""
+        """The batches of `data.rated_segments`.
+
+        Args:
+            class_ids: Vocabulary ids of the columns of the targets; they must
+                cover the rated classes.
+            options: As for `Snippets`.
+
+        Raises:
+            ValueError: For bad arguments.
+        """
         return self._dataset(class_columns(class_ids), -1, **options)

@@ -12,23 +12,52 @@ holdout_fraction = None  # share of the validate videos never trained on
 
 
 def main() -> None:
-    run = runtime.settings(globals(), needs=("train", "validate"))
-    shards = data.list_shards(run.data_dir, "train")
-    shards += data.list_shards(run.data_dir, "validate")
-    folder = run.pack_dir or run.output_dir / "snippets"
-    header = pack.pack_snippets(
-        shards,
+    given = runtime.flags(globals())
+    folder = given["pack_dir"]
+    if folder is None:
+        folder = runtime.workspace(given["output_dir"]) / "snippets"
+    try:
+        run = runtime.settings(given, needs=("train",))
+    except ValueError:
+        # Where shards are dropped once packed, a run that was cut off late
+        # leaves none.
+        place = given["data_dir"]
+        gone = place is not None and not _shards(place, "train")
+        if not gone or not pack.packed_shards(folder):
+            raise
+        header = pack.finish(folder)
+    else:
+        header = _pack(run, folder)
+    print(
+        f"{sum(header['rows']):,} snippets of {header['entries']:,} videos in "
+        f"{folder}: pre-train on them with --pack-dir"
+    )
+
+
+def _pack(run, folder) -> dict:
+    shards = _shards(run.data_dir, "train")
+    rated = _shards(run.data_dir, "validate")
+    if rated:  # simulated ones are not to be mixed in
+        needs = ("train", "validate")
+        runtime.find_data(run.data_dir, run.output_dir, run.seed, needs)
+    return pack.pack_snippets(
+        shards + rated,
         folder,
         snippets=run.snippets,
+        num_classes=run.num_classes,
         spec=run.spec,
         holdout=run.holdout,
         part="training",
         seed=run.seed,
     )
-    print(
-        f"{sum(header['rows']):,} snippets of {header['entries']:,} videos in "
-        f"{folder}: pre-train on them with --pack-dir"
-    )
+
+
+def _shards(data_dir, split) -> list[str]:
+    """The shards of a split, if any."""
+    try:
+        return data.list_shards(data_dir, split)
+    except ValueError:
+        return []
 
 
 if __name__ == "__main__":
