@@ -13,11 +13,10 @@ import sys
 import numpy as np
 import pytest
 
-SCRIPT = """
+# Has two logical CPUs stand in for two devices.
+TWO = """
 import json, os, sys
 import numpy as np
-
-folder, devices, parts = sys.argv[1], sys.argv[2], int(sys.argv[3])
 import keras
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -25,11 +24,17 @@ if keras.backend.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
-    if devices == "all":  # MirroredStrategy looks for GPUs unless told
+    if "all" in sys.argv:  # MirroredStrategy looks for GPUs unless told
         mirrored = tf.distribute.MirroredStrategy
         tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
+"""
+SCRIPT = (
+    TWO
+    + """
+folder, devices, parts = sys.argv[1], sys.argv[2], int(sys.argv[3])
 from kit import presets, runtime, training
 from kit.spec import FrameSpec
+from kit.training import hosts
 
 print(runtime.prepare(0, None, devices), flush=True)
 import tensorflow as tf
@@ -47,19 +52,19 @@ def batches(interval):
 
 model = presets.build("Logistic", class_ids=[1, 2, 5], spec=FrameSpec(4, 2))
 def evaluate(model):
-    inputs = next(iter(batches(99)))[0]
-    return float(np.mean(model.predict(inputs, verbose=0)))
-if parts > 1:
-    def evaluate(model):
-        inputs = {"frames": np.ones((8, 5, 6), "u1"),
-                  "mask": np.ones((8, 5), bool)}
-        return float(np.mean(model.predict(inputs, verbose=0)))
+    # More than a batch, and neither it nor the rest divides among devices.
+    frames = np.arange(19 * 30, dtype="u1").reshape(19, 5, 6)
+    inputs = {"frames": frames, "mask": np.ones((19, 5), bool)}
+    scores = hosts.predict(model, inputs, batch_size=7)
+    assert scores.shape == (19, 3)
+    return float(np.mean(scores))
 table = training.fit(
     model, batches, stage=training.Stage(folder), steps=12, evaluate_every=4,
     batch_size=16, learning_rate=1e-2, evaluate=evaluate,
 )
 print(json.dumps(table["loss"].tolist()))
 """
+)
 
 
 def environment(backend, count=1, **more):
@@ -123,6 +128,30 @@ def test_two_hosts_have_the_loss_of_one(tmp_path):
         assert " x 2, " in out, err[-3000:]
         np.testing.assert_allclose(losses(done), one, rtol=1e-5)
     assert (tmp_path / "two" / "config.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_command_takes_two_devices_through_both_stages(
+    backend, sample, tmp_path
+):
+    """With an odd number of rated segments to look at."""
+    run = TWO + "import runpy; runpy.run_module('kit.stages', None, '__main__')"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", run, "--devices", "all"),
+            *("--data-dir", sample, "--output-dir", str(tmp_path)),
+            *("--members", "BERTMean", "--baseline", "no"),
+            *("--steps", "4", "--evaluate-every", "2", "--batch-size", "16"),
+        ],
+        capture_output=True,
+        text=True,
+        env=environment(backend, 2),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count(" x 2, ") == 2
+    for stage in ("pretrain", "finetune"):
+        assert (tmp_path / "BERTMean" / stage / "config.json").exists()
 
 
 def test_a_backend_that_cannot_spread_says_so(monkeypatch):

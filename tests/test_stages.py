@@ -1,6 +1,8 @@
+import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -226,6 +228,126 @@ def test_what_the_cost_is_made_of_is_measured(sample, tmp_path, monkeypatch):
     count, trains = cost.computing(run, "Logistic", next(iter(batches)))
     assert count == presets.build("Logistic", run.num_classes).count_params()
     assert trains > 10 and cost.reading(batches) > 10
+
+
+def test_what_was_begun_anew_here_is_what_is_fine_tuned(
+    sample, tmp_path, evaluate
+):
+    """And not the finished one of an attached output that it replaces."""
+    old = settings(sample, tmp_path / "old", "pretrain")
+    stages.pretrain(old, "Logistic", evaluate)
+    run = settings(sample, tmp_path / "new", "pretrain")
+    attached = runtime.stage(old, "Logistic", "pretrain").folder
+    place = runtime.stage(run, "Logistic", "pretrain")
+    place.places.append(attached)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kit.runtime.members.stage", lambda *_: place)
+        assert runtime.pretrained(run, "Logistic") == attached
+        place.clear()
+        with pytest.raises(ValueError, match="must be finished"):
+            runtime.pretrained(run, "Logistic")
+
+
+def test_all_stages_that_are_begun_anew_are_cleared_at_once(
+    sample, tmp_path, evaluate
+):
+    run = settings(sample, tmp_path, from_scratch=True)
+    stages.finetune(run, "Logistic", evaluate)
+    stages.begin_anew(run, ["pretrain", "finetune"], ["Logistic"])
+    for stage in ("pretrain", "finetune"):
+        place = runtime.stage(run, "Logistic", stage)
+        assert not len(place.history())
+        assert place.sources() == [place.folder]
+
+
+def test_a_pack_needs_no_training_shards(sample, tmp_path):
+    shards = data.list_shards(sample, "train")
+    pack.pack_snippets(shards[:1], tmp_path / "pack", progress=False)
+    less = tmp_path / "less"
+    shutil.copytree(sample, less)
+    for path in data.list_shards(str(less), "train"):
+        os.remove(path)
+    options = {"pack_dir": str(tmp_path / "pack")}
+    run = settings(str(less), tmp_path / "run", "pretrain", **options)
+    frames, _ = first(stages.video_batches(run, "BERTMean"), 0)
+    assert len(frames) == 16
+    with pytest.raises(ValueError, match="train"):
+        stages.video_batches(run, "MixNeXtVLAD-60")
+    with pytest.raises(ValueError, match="train"):
+        settings(str(less), tmp_path / "run", "pretrain")
+
+
+def command(sample, output, *flags):
+    return [
+        *(sys.executable, "-m", "kit.stages", "--data-dir", sample),
+        *("--output-dir", str(output), "--batch-size", "16", *flags),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_time_that_is_up_before_a_first_look_is_no_error(
+    sample, tmp_path, workers
+):
+    done = subprocess.run(
+        command(
+            *(sample, tmp_path, "--members", "Logistic,BERTMean"),
+            *("--baseline", "no", "--workers", workers),
+            *("--time-limit", "0.000001"),
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("waiting") >= 4  # in the table
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_queue_that_is_killed(sample, tmp_path):
+    flags = ("--members", "Logistic,BERTMean", "--baseline", "no")
+    many = ("--steps", "90000", "--evaluate-every", "2", "--workers", "2")
+    first = subprocess.Popen(
+        command(sample, tmp_path, *flags, *many),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    logs = [tmp_path / name / "train.log" for name in flags[1].split(",")]
+
+    def begun():
+        return all(
+            path.exists() and "step" in path.read_text() for path in logs
+        )
+
+    wait(begun, 120)
+    first.kill()
+    first.communicate()
+
+    def idle():
+        places = [path.parent / "pretrain" / "lock" for path in logs]
+        return not any(place.exists() for place in places)
+
+    wait(idle, 60)
+    assert "Error" not in logs[0].read_text()
+
+
+def wait(condition, seconds):
+    until = time.time() + seconds
+    while not condition():
+        assert time.time() < until
+        time.sleep(0.2)
+
+
+def test_the_error_of_a_worker_is_that_of_this_time(tmp_path):
+    log = tmp_path / "train.log"
+    log.write_text("ValueError: an old one\n")
+    begins = log.stat().st_size
+    worker = subprocess.CompletedProcess([], 1)
+    with log.open("a") as file:
+        file.write("Traceback ...\nValueError: the one\n  [=] step 3/9\n")
+    why = stages.queue._why(log, worker, begins)
+    assert why == f"ValueError: the one ({log})"
+    worker.returncode = -9
+    assert "signal 9" in stages.queue._why(log, worker, begins)
 
 
 def packing(sample, output):

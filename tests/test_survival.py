@@ -254,6 +254,88 @@ def test_without_a_whole_checkpoint_it_asks_to_begin_anew(tmp_path):
     assert table.attrs["finished"]
 
 
+def test_a_damaged_attached_checkpoint_hides_no_whole_one(tmp_path, capsys):
+    """Nor is it what is kept for the session after this."""
+    attached, here = tmp_path / "attached", tmp_path / "here"
+    _, expected = fit(training.Stage(tmp_path / "whole"))
+    newest, _ = cut_off(attached)
+    newest.write_bytes(b"not ours")
+    stage = training.Stage(here, earlier=[attached])
+    _, table = fit(stage, deadline=time.time() - 1)
+    assert "after step 2" in capsys.readouterr().out
+    assert table["step"].tolist() == [2] and not table.attrs["finished"]
+    kept = [path.name for path in here.glob("*.npz")]
+    assert kept == ["checkpoint-000001.npz"]
+    _, table = fit(training.Stage(here, earlier=[attached]))
+    same_history(table, expected)
+
+
+def test_damaged_checkpoints_of_ours_do_not_hide_attached_ones(tmp_path):
+    attached, here = tmp_path / "attached", tmp_path / "here"
+    _, expected = fit(training.Stage(tmp_path / "whole"))
+    cut_off(attached)
+    for path in cut_off(here):
+        path.write_bytes(path.read_bytes()[:-99])
+    _, table = fit(training.Stage(here, earlier=[attached]))
+    same_history(table, expected)
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_harmless_or_noticed(
+    tmp_path, capsys
+):
+    """Whatever it makes of the zip file: another version, a password."""
+    stage = training.Stage(tmp_path)
+    arrays = [("a", np.arange(7.0)), ("b", np.ones((2, 2), np.float32))]
+    stage.save(1, {"plan": {"steps": 3}, "format": 2}, arrays)
+    [path] = stage.checkpoints()
+    content = path.read_bytes()
+    noticed = 0
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        taken = []
+
+        def take(record, found, taken=taken):
+            taken += [found["a"].tolist(), found["b"].tolist()]
+
+        try:
+            training.Stage(tmp_path).load({"steps": 3}, take)
+        except ValueError as error:
+            assert "none of this stage is" in str(error), bit
+            noticed += 1
+        else:
+            assert taken == [arrays[0][1].tolist(), [[1, 1], [1, 1]]], bit
+    assert noticed > 4 * len(content)
+    capsys.readouterr()
+
+
+def test_checkpoints_of_another_version_are_not_taken(tmp_path):
+    stage = training.Stage(tmp_path)
+    stage.save(1, {"plan": {}, "format": 99}, [])
+    with pytest.raises(ValueError, match="format was 99 and is 2"):
+        stage.load({}, None)
+
+
+def test_a_finished_stage_that_cannot_be_read_is_named(tmp_path):
+    fit(training.Stage(tmp_path))
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text()[:-20])
+    with pytest.raises(ValueError, match="whole config.json.*Received"):
+        fit(training.Stage(tmp_path))
+
+
+def test_what_a_kill_leaves_in_the_last_moment_is_removed(tmp_path):
+    """Of a stage that says that it is finished and still has checkpoints."""
+    for path in cut_off(tmp_path / "other"):
+        content = path.read_bytes()
+    fit(training.Stage(tmp_path / "here"))
+    for name in ("checkpoint-000004.npz", "partial-checkpoint-000003.npz"):
+        (tmp_path / "here" / name).write_bytes(content)
+    fit(training.Stage(tmp_path / "here"))
+    assert not list((tmp_path / "here").glob("*.npz"))
+
+
 def test_a_history_whose_checkpoint_is_gone_hides_no_other(tmp_path):
     """As where a host keeps a folder and not the scratch."""
     attached, here = tmp_path / "attached", tmp_path / "here"
@@ -602,3 +684,35 @@ def test_a_command_killed_by_a_signal_goes_on_to_the_same_bits(
             )
             same_weights(one / "stage.weights.h5", two / "stage.weights.h5")
     assert not list(Path(tmp_path, "cut").rglob("checkpoint-*"))
+
+
+def test_steps_are_whole_intervals_and_that_is_said(tmp_path, capsys):
+    _, table = fit(training.Stage(tmp_path), steps=7, evaluate_every=3)
+    printed = capsys.readouterr().out
+    assert table["step"].tolist() == [3, 6]
+    assert "6 steps (7, in whole intervals)" in printed
+    assert "step 6/6" in printed
+
+
+def test_batches_that_end_before_the_interval_are_refused(tmp_path):
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="1 batch"):
+        fit(
+            training.Stage(tmp_path),
+            batches=lambda interval: batches(interval).take(1),
+        )
+
+
+def test_a_score_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="must return a number"):
+        fit(training.Stage(tmp_path), evaluate=lambda model: float("nan"))
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    _, table = fit(
+        training.Stage(tmp_path),
+        steps=np.int64(4),
+        evaluate_every=np.int32(2),
+        learning_rate=np.float32(1e-3),
+        averaging=np.float64(0.5),
+    )
+    assert table.attrs["finished"]

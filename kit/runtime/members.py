@@ -33,7 +33,7 @@ def stage(run, name: str, which: str) -> training.Stage:
 
 def scoring(run, name: str, model: keras.Model) -> dict:
     """The options of `kit.inference` that a run asks for, for one member."""
-    by_video = run.video_level or run.top_classes
+    by_video = run.video_level or run.top_classes is not None
     return {
         "shifts": presets.member(name).shifts,
         "averaging": run.averaging,
@@ -41,12 +41,16 @@ def scoring(run, name: str, model: keras.Model) -> dict:
         "video_level": inference.mean_over_snippets(model)
         if by_video
         else None,
+        "multiply": run.video_level,
         "top_classes": run.top_classes,
     }
 
 
 def rank_member(run, name: str, file, splits: dict, scored) -> dict:
     """Ranks the hold-out and this run's part of the test split.
+
+    Each is saved as soon as it is ranked, as `<split>.npz`; what the same run
+    left before is not ranked again.
 
     Args:
         file: The member's `model.keras`.
@@ -55,27 +59,28 @@ def rank_member(run, name: str, file, splits: dict, scored) -> dict:
             with shifts only.
 
     Returns:
-        Split to what `inference.rank_segments` returns; nothing for a test
-        split that lacks parts.
+        Split to what `inference.rank_part` returns; nothing for a test split
+        that lacks parts.
     """
     model = keras.saving.load_model(file)
     options = scoring(run, name, model)
+    shares = {"holdout": "1/1", "test": run.part}
     return {
-        "holdout": inference.rank_segments(
-            model, **splits["holdout"], **options
-        ),
-        "test": inference.rank_part(
+        split: inference.rank_part(
             model,
-            **splits["test"],
-            part=run.part,
+            **reading,
+            share=shares[split],
             folder=run.output_dir / name,
-            scoring={**options, "plain": "test" in scored},
+            split=split,
+            scratch=_unsaved(run, name),
+            scoring={**options, "plain": split in scored},
             progress=inference.print_progress(),
-        ),
+        )
+        for split, reading in splits.items()
     }
 
 
-def rank_pretrained(run, stage, splits: dict, scored) -> dict:
+def rank_pretrained(run, name: str, stage, splits: dict, scored) -> dict:
     """Ranks the splits in `scored` by a member as pre-training left it.
 
     Returns:
@@ -83,9 +88,21 @@ def rank_pretrained(run, stage, splits: dict, scored) -> dict:
     """
     model = models.restrict_classes(presets.load(stage), run.segment_classes)
     return {
-        split: inference.rank_segments(model, **splits[split])["plain"]
+        split: inference.rank_part(
+            model,
+            **splits[split],
+            share="1/1",
+            folder=_unsaved(run, name),
+            split=f"{split}-pretrained",
+            scoring={"plain": False},
+        )["tta"]
         for split in sorted(scored)
     }
+
+
+def _unsaved(run, name):
+    """Where a member leaves what nobody needs once scores are known."""
+    return Path(SCRATCH.get(host(), run.output_dir), name)
 
 
 def pretrained(run, name: str) -> Path:
@@ -95,9 +112,11 @@ def pretrained(run, name: str) -> Path:
         ValueError: Where it is missing, unfinished, or has trained on videos
             that this run holds out.
     """
-    found = find_outputs(run.output_dir, f"{name}/pretrain", "02_pretrain")
-    # A session that ended too early leaves one that is unfinished.
-    folder = max(found, key=lambda folder: (folder / "config.json").exists())
+    places = stage(run, name, "pretrain").sources()
+    found = [place for place in places if (place / "config.json").exists()]
+    if not found:  # or one that is unfinished, which is told next
+        found = find_outputs(run.output_dir, f"{name}/pretrain", "02_pretrain")
+    folder = found[0]
     config = presets.stage_config(folder)
     _check_holdout(run, folder, config)
     unknown = set(map(int, run.segment_classes)) - set(config["class_ids"])
