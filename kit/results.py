@@ -98,6 +98,29 @@ def score_table(
     return table
 
 
+def shift_gains(rankings, ratings, class_ids) -> pd.DataFrame:
+    """What test-time augmentation gains each member on the hold-out.
+
+    Args:
+        rankings, class_ids: As for `score_table`.
+        ratings: The answers of the hold-out.
+
+    Returns:
+        A row a member: `gain`, its MAP with shifts less that without, and
+        `low` and `high`, between which it lies with 95 %, by a paired
+        bootstrap over videos.
+    """
+    rows = {
+        name: metrics.bootstrap(
+            ranking, ratings, rankings[name, split, "fine-tuned"], class_ids
+        )
+        for (name, split, stage), ranking in rankings.items()
+        if (split, stage) == ("holdout", "+ TTA")
+    }
+    columns = ["gain", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
 def save_answers(folder, answers: dict[str, pd.DataFrame]) -> None:
     """Leaves the answers for notebook 5, a CSV a measure, and no others."""
     folder = Path(folder)
@@ -134,6 +157,21 @@ def load_answers(folder, *others) -> dict[str, pd.DataFrame]:
                 f"or detach them. Received: {folder} and {other}"
             )
     return answers
+
+
+def save_names(folder, names: dict[int, str]) -> None:
+    """Leaves the names of classes for notebook 5."""
+    table = pd.Series(names, name="name", dtype=str)
+    table.to_csv(Path(folder, "names.csv"), index_label="class_id")
+
+
+def load_names(folder) -> dict[int, str]:
+    """What `save_names` left; nothing where it left nothing."""
+    path = Path(folder, "names.csv")
+    if not path.exists():
+        return {}
+    table = pd.read_csv(path, index_col="class_id", keep_default_na=False)
+    return table["name"].to_dict()
 
 
 def _answers(folder, measure):
@@ -215,6 +253,21 @@ def members_of(scores: pd.DataFrame) -> list[str]:
     """The paper's members in a table of scores, baselines left out."""
     found = scores.index.get_level_values("member")
     return [name for name in presets.MEMBERS if name in found]
+
+
+def stop_if_alone(names) -> None:
+    """Ends a run with one member, which leaves nothing to fuse.
+
+    Raises:
+        SystemExit: With 0, since the result is there.
+    """
+    if len(names) == 1:
+        print(
+            "One member has nothing to be fused with: the result is "
+            f"{names[0]}/submission.csv, which 04_tta_inference writes with "
+            '`submissions = "all"`, or if no other is better.'
+        )
+        raise SystemExit(0)
 
 
 def final_table(scores, fused, answers, search) -> pd.DataFrame:

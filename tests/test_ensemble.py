@@ -1,16 +1,20 @@
 import json
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import metrics, submission
+from kit import metrics, plots, submission
 from kit.ensemble import fuse, fuse_files, search_weights
 from kit.ensemble.local_map import LocalMap
-from kit.ensemble.optimise import regions
+from kit.ensemble.optimise import regions, search
 from kit.ranking import Ranking
 from tests.test_ranking import listed
+
+BAYES = "Bayesian optimisation"
 
 
 def literal_fusion(members, weights, class_id, constant, k):
@@ -59,7 +63,8 @@ def ensembles(draw):
 def test_fusion_is_its_definition(ensemble):
     members, weights, constant, k = ensemble
     fused = fuse(members, weights, constant, k)
-    classes = {int(c) for member in members for c in member.class_ids}
+    weighing = [m for m, w in zip(members, weights, strict=True) if w > 0]
+    classes = {int(c) for member in weighing for c in member.class_ids}
     assert fused.class_ids.tolist() == sorted(classes)
     for class_id in classes:
         expected = literal_fusion(members, weights, class_id, constant, k)
@@ -142,8 +147,16 @@ def test_members_that_do_not_match_are_refused(tmp_path):
     with pytest.raises(ValueError, match="share a class"):
         fuse([one, one, two], [1, 1, 1])
     double = Ranking([1], ["a"], [0], [0, 2], [0, 0])
-    with pytest.raises(ValueError, match="once"):
+    with pytest.raises(ValueError, match="once.*class 1 of member 1"):
         fuse([one, double], [1, 1])
+    assert listed(fuse([one, double], [1, 0]), 1) == [(b"a", 0)]
+    one.save(tmp_path / "one.npz")
+    double.save(tmp_path / "double.npz")
+    (tmp_path / "twice.csv").write_text("Class,Segments\n2,b:0\n1,a:0 a:0\n")
+    for name in ("twice.csv, line 3", "double.npz"):
+        paths = [tmp_path / "one.npz", tmp_path / name.split(",")[0]]
+        with pytest.raises(ValueError, match=f"class 1 of .*{name}"):
+            fuse_files(paths, [1, 1], tmp_path / "fused.csv")
     for constant in (-1.0, np.nan):
         with pytest.raises(ValueError, match="constant"):
             fuse([one], [1], constant)
@@ -156,6 +169,42 @@ def test_members_that_do_not_match_are_refused(tmp_path):
     assert not (tmp_path / "fused.csv").exists()
     empty = Ranking([1, 2], ["a"], [0], [0, 0, 1], [0])
     assert listed(fuse([empty, empty], [1, 1]), 1) == []
+
+
+def test_only_members_that_weigh_give_classes(tmp_path):
+    ids, starts = ["a", "b"], [0, 0]
+    one = Ranking.from_scores([[0.9], [0.1]], [1], ids, starts)
+    two = Ranking.from_scores([[0.9, 0.2], [0.1, 0.3]], [1, 9], ids, starts)
+    assert fuse([one, two], [1, 0]).class_ids.tolist() == [1]
+    paths = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    for ranking, path in zip((one, two), paths, strict=True):
+        ranking.save(path)
+    fuse_files(paths, [1, 0], tmp_path / "fused.csv")
+    submission.validate(tmp_path / "fused.csv", class_ids=[1])
+
+
+@pytest.mark.parametrize("method", ["rank", "arithmetic", "geometric"])
+@pytest.mark.parametrize(
+    ("extreme", "plain"),
+    [
+        ([5e-324, 0], [1, 0]),
+        ([1e308, 1e308], [1, 1]),
+        ([2e-320, 1e-320], [2, 1]),
+        ([1, 5e-324], [1, 1e-200]),
+        ([1e308, 5e-324], [1, 1e-200]),
+    ],
+)
+def test_only_proportions_of_weights_matter(method, extreme, plain):
+    rng = np.random.default_rng(0)
+    ids, starts = [f"{i:02d}" for i in range(40)], np.zeros(40)
+    # Short lists: some segments are in one alone.
+    pair = [
+        Ranking.from_scores(rng.random((40, 1)), [3], ids, starts, 25)
+        for _ in range(2)
+    ]
+    own, expected = (fuse(pair, w, method=method) for w in (extreme, plain))
+    assert listed(own, 3) == listed(expected, 3)
+    assert np.isfinite(own.scores).all()
 
 
 def world(seed, num_videos=40, levels=8, k=100_000):
@@ -275,44 +324,173 @@ def test_search_cut_off_goes_on_to_the_identical_result(found):
     np.testing.assert_array_equal(again.weights, result.weights)
     for name in ("comparison", "history", "members", "agreement", "classes"):
         assert getattr(again, name).equals(getattr(result, name))
-    with pytest.raises(ValueError, match="checkpoint of the same"):
-        search_weights(members, ratings, **options, seed=1)
+    for other in ({"seed": 1}, {"k": 60}):
+        with pytest.raises(ValueError, match="of the same.*another search"):
+            search_weights(members, ratings, **options, **other)
 
 
-def test_search_converges_by_its_rule_and_fits_the_constant():
+@pytest.mark.parametrize("text", ["{}", "[]", '{"format": 1, "sea', "3"])
+def test_a_file_that_is_no_checkpoint_is_named(text, tmp_path):
+    path = tmp_path / "weights.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="weights.json.*no checkpoint"):
+        search_weights(*world(3), checkpoint=path)
+
+
+def test_a_checkpoint_of_lists_that_are_cut_is_of_those_lists(tmp_path):
+    # Unrated segments trade places: no rated one moves, the cut does.
+    members, ratings = world(3)
+    options = {"checkpoint": tmp_path / "weights.json", "max_evaluations": 1}
+    search_weights(members, ratings, k=60, **options)
+    with pytest.raises(ValueError, match="another search"):
+        search_weights(members, ratings, k=50, **options)
+    ranks = members[0].ranks(
+        ratings["label"], ratings["video_id"], ratings["start"]
+    )
+    free = np.setdiff1d(np.arange(240), ranks[ratings["label"] == 0] - 1)[:2]
+    order = members[0].order.copy()
+    order[free] = order[free[::-1]]
+    first = members[0]
+    members[0] = Ranking(
+        first.class_ids, first.video_ids, first.starts, first.offsets, order
+    )
+    with pytest.raises(ValueError, match="another search"):
+        search_weights(members, ratings, k=60, **options)
+
+
+def test_search_converges_by_its_rule_and_fits_the_constant(tmp_path):
     members, ratings = world(4)
+    path = tmp_path / "weights.json"
     result = search_weights(
-        members[2:], ratings, constant=None, patience=3, tolerance=1.0
+        members[2:],
+        ratings,
+        constant=None,
+        patience=3,
+        tolerance=1.0,
+        checkpoint=path,
     )
     # Ten evaluations, then three that better them by less than 1.
     assert result.converged and 0 <= result.constant <= 1000
-    bayes = result.history["method"] == "Bayesian optimisation"
-    assert bayes.sum() == 13
+    bayes = result.history[result.history["method"] == BAYES]
+    assert len(bayes) == 13
+    # Points keep it on a logarithmic scale.
+    points = json.loads(path.read_text())["points"]["all"]
+    best = points[int(np.argmax(bayes["map"]))]
+    assert result.constant == np.expm1(best[-1])
 
 
-def test_cross_fitting_scores_videos_that_did_not_choose(found):
-    members, ratings, _, result = found
-    single = result.comparison["cross_fitted"][0]
+def test_cross_fitting_scores_videos_that_did_not_choose(tmp_path):
+    # Three folds: with two, equal weights score the same on either side.
+    members, ratings = world(3)
+    path = tmp_path / "weights.json"
+    result = search_weights(
+        members, ratings, folds=3, max_evaluations=11, checkpoint=path
+    )
+    points = json.loads(path.read_text())["points"]
     local = LocalMap(members, ratings)
     videos = np.unique(local.pairs.video)
     shuffled = np.random.default_rng(0).permutation(videos)
-    scores = []
-    for fold in range(2):
-        inside = shuffled[fold::2]
-        outside = np.setdiff1d(videos, inside)
-        chooser = local.only(outside)
-        best = max(np.eye(4).tolist(), key=chooser)
-        scores.append(local.only(inside)(best))
-    assert single == pytest.approx(np.mean(scores))
+    scores = {name: [] for name in ("best single", "equal weights", BAYES)}
+    for fold in range(3):
+        inside = shuffled[fold::3]
+        chooser = local.only(np.setdiff1d(videos, inside))
+        tried = np.array(points[f"fold {fold + 1}"])
+        tried = np.eye(4), np.full((1, 4), 0.25), tried / tried.sum(1)[:, None]
+        for method, weights in zip(scores, tried, strict=True):
+            best = max(weights, key=chooser)
+            scores[method].append(local.only(inside)(best))
+    own = result.comparison.set_index("method")["cross_fitted"]
+    for method, values in scores.items():
+        assert own[method] == pytest.approx(np.mean(values), abs=1e-12), method
+
+
+def test_the_cross_fitted_list_ranks_a_video_by_what_others_chose(found):
+    members, ratings, _, result = found
+    local = LocalMap(members, ratings)
+    ids = local.pairs.video_ids
+    shuffled = np.random.default_rng(0).permutation(len(ids))
+    whole, equal = (
+        result.cross_fitted(members, "equal weights"),
+        fuse(members, [1, 1, 1, 1]),
+    )
+    for class_id in equal.class_ids:
+        assert listed(whole, class_id) == listed(equal, class_id)
+    for method in ("best single", BAYES):
+        whole = result.cross_fitted(members, method)
+        for fold in range(2):
+            chooser = local.only(shuffled[1 - fold :: 2])
+            weights, _ = result.folds[method][fold]
+            if method == "best single":
+                best = max(np.eye(4).tolist(), key=chooser)
+                assert weights.tolist() == best
+            inside = ids[shuffled[fold::2]]
+            expected = fuse(members, weights).restrict(inside)
+            for class_id in expected.class_ids:
+                assert listed(whole.restrict(inside), class_id) == listed(
+                    expected, class_id
+                )
+
+
+class Hill:
+    """A smooth objective with a known top: a constant of e ** 4.2 - 1."""
+
+    rank = np.zeros((2, 1))
+
+    def __call__(self, weights, constant):
+        return -np.square(np.log1p(constant) - 4.2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_gaussian_process_finds_what_chance_does_not(seed):
+    notes = SimpleNamespace(points={}, take=lambda *step: None)
+    walks = search("hill", Hill(), None, (14, 100, 0.0), seed, notes)
+    missed = {walk.method: -max(walk.values) for walk in walks}
+    assert missed[BAYES] < 1e-3 < 2e-3 < missed["random search"]
+
+
+def test_agreement_is_spearmans_within_classes_by_hand():
+    # Class 1 has two pairs in opposite orders, class 2 has three: a, b, c and
+    # a, c, b. From the means of their class, the places differ by -1/2 and 1/2
+    # (times 1/2 and -1/2) and by -1, 0, 1 (times -1, 1, 0).
+    ids, starts = ["a", "b", "c"], [0, 0, 0]
+    one = Ranking([1, 2], ids, starts, [0, 2, 5], [0, 1, 0, 1, 2])
+    two = Ranking([1, 2], ids, starts, [0, 2, 5], [1, 0, 0, 2, 1])
+    ratings = {
+        "video_id": ["a", "b", "a", "b", "c"],
+        "start": [0] * 5,
+        "label": [1, 1, 2, 2, 2],
+        "score": [1, 0, 1, 0, 0],
+    }
+    agreement = LocalMap([one, two], ratings).agreement()
+    expected = (-1 / 2 + 1) / (1 / 2 + 2)
+    np.testing.assert_allclose(agreement, [[1, expected], [expected, 1]])
+
+
+def test_a_short_search_is_drawn_with_its_steps(found):
+    history = found[-1].history
+    figure = plots.convergence(history[history["evaluation"] <= 5])
+    drawn = {
+        line.get_label(): len(line.get_xdata()) for line in figure.axes[0].lines
+    }
+    plt.close(figure)
+    assert drawn[BAYES] == drawn["random search"] == 5
+    assert drawn["best single"] == drawn["equal weights"] == 2  # a level
 
 
 def test_search_refuses_what_it_cannot_use():
     members, ratings = world(5)
-    with pytest.raises(ValueError, match="two members or more"):
+    with pytest.raises(ValueError, match="two members or more.*submission"):
         search_weights(members[:1], ratings)
-    with pytest.raises(ValueError, match="a name each"):
-        search_weights(members, ratings, names=["one"])
-    for option in ({"folds": 1}, {"max_evaluations": 0}, {"tolerance": -1}):
+    for names in (["one"], list("aabb")):
+        with pytest.raises(ValueError, match="by its name"):
+            search_weights(members, ratings, names=names)
+    for option in (
+        {"folds": 1},
+        {"max_evaluations": 0},
+        {"tolerance": -1},
+        {"tolerance": np.inf},
+        {"tolerance": np.nan},
+    ):
         with pytest.raises(ValueError, match="folds"):
             search_weights(members, ratings, **option)
     ratings["score"][:] = 0

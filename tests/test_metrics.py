@@ -173,6 +173,43 @@ def test_gap_by_hand():
     assert metrics.gap(scores, targets, k=2) == pytest.approx((1 + 2 / 3) / 3)
 
 
+@pytest.mark.parametrize(
+    "metric", [metrics.gap, metrics.mean_average_precision_of_scores]
+)
+def test_bad_targets_and_scores_are_refused(metric):
+    scores = np.array([[0.9, 0.8], [0.7, 0.6]])
+    targets = np.array([[1, 0], [0, 1]])
+    metric(scores, targets)
+    for bad in (2, 0.5, np.nan, -2):
+        with pytest.raises(ValueError, match=f"Received: {bad}"):
+            metric(scores, np.where(targets, bad, 0))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"finite.*Received: {bad}"):
+            metric(np.where(targets, bad, scores), targets)
+    for k in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"Received: k={k}"):
+            metric(scores, targets, k=k)
+
+
+def test_a_list_that_cannot_be_scored_is_refused():
+    for relevance in ([2, 1], [0.5], [np.nan]):
+        with pytest.raises(ValueError, match="An answer must be"):
+            metrics.average_precision(relevance)
+    with pytest.raises(ValueError, match="k=-1"):
+        metrics.average_precision([1, 0], k=-1)
+    for few in (2, -1):
+        with pytest.raises(ValueError, match=f"num_positives={few}, 3 in"):
+            metrics.average_precision([1, 1, 1], num_positives=few)
+
+
+def test_a_segment_twice_is_refused_also_where_it_is_not_rated():
+    # Were it not, b b a would be cut before a.
+    ratings = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
+    ranking = Ranking([1], ["a", "b"], [0, 0], [0, 3], [1, 1, 0])
+    with pytest.raises(ValueError, match="once.*class 1"):
+        metrics.mean_average_precision(ranking, ratings, k=2)
+
+
 def test_bad_ratings_are_refused():
     ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
     good = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
@@ -203,6 +240,21 @@ def test_bad_ratings_are_refused():
         score(k=0)
     with pytest.raises(ValueError, match="no_positives"):
         metrics.mean_average_precision(ranking, good, no_positives="drop")
+    for name in good:
+        with pytest.raises(ValueError, match=f"without \\['{name}'\\]"):
+            metrics.mean_average_precision(
+                ranking, {n: v for n, v in good.items() if n != name}
+            )
+    with pytest.raises(ValueError, match="of one length"):
+        score(label=[1, 1])
+    for name in ("start", "label"):
+        for value in (0.9, np.nan, np.inf):
+            with pytest.raises(ValueError, match=f"{name}={value} in rating 0"):
+                score(**{name: [value]})
+    with pytest.raises(ValueError, match="score=nan"):
+        score(score=[np.nan])
+    with pytest.raises(ValueError, match="num_permutations=0"):
+        metrics.random_floor(ranking, good, num_permutations=0)
     with pytest.raises(ValueError, match="must both be"):
         metrics.gap(np.zeros((2, 3)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="must both be"):

@@ -135,6 +135,49 @@ def test_members_with_other_answers_are_not_compared(tmp_path):
         results.load_answers(tmp_path / "a", tmp_path / "b", tmp_path / "c")
 
 
+def test_a_gain_of_shifts_comes_with_its_interval():
+    # Of two videos the shifts mend b.
+    ids = np.array([b"aaaa", b"aaaa", b"bbbb", b"bbbb"])
+    starts = np.array([0, 5, 0, 5])
+    answers = pd.DataFrame(
+        {"video_id": ids.astype(str), "start": starts, "label": 3}
+    ).assign(score=[1, 0, 1, 0])
+    plain, shifted = (
+        Ranking.from_scores(np.c_[np.float32(s)], [3], ids, starts)
+        for s in ([0.9, 0.1, 0.2, 0.8], [0.9, 0.1, 0.8, 0.2])
+    )
+    rankings = {
+        ("A", "holdout", "fine-tuned"): plain,
+        ("A", "holdout", "+ TTA"): shifted,
+        ("A", "test", "+ TTA"): plain,
+        ("Oracle", "holdout", "fine-tuned"): plain,
+    }
+    table = results.shift_gains(rankings, answers, [3])
+    assert table.index.tolist() == ["A"]
+    gain, low, high = table.loc["A", ["gain", "low", "high"]]
+    # The second positive stood third: 1 and 2/3 over two.
+    assert gain == pytest.approx(1 / 6)
+    # Drawn twice, b alone reads no, no, yes, yes: 1/3 and 2/4 over two.
+    assert (low, high) == pytest.approx((0, 1 - 5 / 12))
+
+
+def test_names_of_classes_survive_the_disk(tmp_path):
+    assert results.load_names(tmp_path) == {}
+    names = {3: "Guitar, electric", 12: "NA", 7: "nan"}
+    results.save_names(tmp_path, names)
+    assert results.load_names(tmp_path) == names
+    results.save_names(tmp_path, {})
+    assert results.load_names(tmp_path) == {}
+
+
+def test_one_member_alone_ends_the_run_with_a_word(capsys):
+    results.stop_if_alone(["A", "B"])
+    with pytest.raises(SystemExit) as stopped:
+        results.stop_if_alone(["A"])
+    assert stopped.value.code == 0
+    assert "A/submission.csv" in capsys.readouterr().out
+
+
 def test_the_final_table_has_the_ensemble_beside_its_members(tmp_path):
     answers = {"hold-out": ratings(1, 0, 0), "test": ratings(1, 0, 0)}
     scores = results.score_table(

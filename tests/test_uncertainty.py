@@ -55,6 +55,38 @@ def test_bootstrap_is_as_wide_as_new_samples_scatter():
     assert 0.6 < half / (1.96 * np.std(maps)) < 1.6
 
 
+def test_copies_of_a_segment_make_it_no_surer():
+    # Videos are drawn: eight alike in each tell no more than one of them.
+    rng = np.random.default_rng(0)
+    truth = rng.random(100) < 0.5
+    scores = truth + rng.normal(size=100)
+    widths = []
+    for copies in (1, 8):
+        ids = np.repeat([f"{i:03d}" for i in range(100)], copies)
+        starts = np.tile(5 * np.arange(copies), 100)
+        ratings = {
+            "video_id": ids,
+            "start": starts,
+            "label": np.zeros(len(ids), int),
+            "score": np.repeat(truth, copies).astype(int),
+        }
+        ranking = Ranking.from_scores(
+            np.repeat(scores, copies)[:, None], [0], ids, starts
+        )
+        interval = bootstrap(ranking, ratings, num_samples=400)
+        widths.append(interval.high - interval.low)
+    assert 0.8 < widths[1] / widths[0] < 1.25
+
+
+@pytest.mark.parametrize(
+    "option", [{"num_samples": 0}, {"level": 95}, {"level": -0.5}]
+)
+def test_options_out_of_range_are_refused(option):
+    name, value = next(iter(option.items()))
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        bootstrap(*sample(1.0), **option)
+
+
 def test_without_positives_it_is_refused():
     ranking, ratings = sample(1.0)
     ratings["score"][:] = 0

@@ -43,7 +43,7 @@ def fuse_files(
         )
     with tempfile.TemporaryDirectory() as scratch:
         members = [_open_member(path, Path(scratch)) for path in paths]
-        classes = shared_classes([m.class_ids for m in members])
+        classes = shared_classes([m.class_ids for m in members], weights)
         members = [
             (m, w) for m, w in zip(members, weights, strict=True) if w > 0
         ]
@@ -57,8 +57,11 @@ def fuse_files(
         def fuse_class(class_id):
             table, fuser = spare.pop()
             try:
-                met = [(m.numbers(class_id, table), w) for m, w in members]
-                lists = [(table.codes(*n), w, None) for n, w in met]
+                met = [m.numbers(class_id, table) for m, _ in members]
+                lists = [
+                    (table.codes(*numbers), weight, None, m.where(class_id))
+                    for (m, weight), numbers in zip(members, met, strict=True)
+                ]
                 codes, _ = fuser.fuse(class_id, lists, table.size)
                 return table.segments(codes)
             finally:
@@ -93,6 +96,7 @@ class _RankingFile:
     """Lists of a ranking on disk."""
 
     def __init__(self, path):
+        self.path = path
         self.ranking = Ranking.load(path, mmap=True)
         self.class_ids = self.ranking.class_ids
         self.known = {}  # numbers of all its segments in each table
@@ -104,6 +108,9 @@ class _RankingFile:
             self.known[table] = table.numbers(keys, self.ranking.starts)
         rows = np.array(self.ranking.indices(class_id))
         return tuple(numbers[rows] for numbers in self.known[table])
+
+    def where(self, class_id):
+        return str(self.path)
 
 
 class _SubmissionFile:
@@ -121,6 +128,10 @@ class _SubmissionFile:
         if class_id not in self.places:
             return table.numbers(*parse_segments(b""))
         return table.numbers(*read_row(self.path, self.places[class_id]))
+
+    def where(self, class_id):
+        *_, line = self.places.get(class_id, (None,))
+        return f"{self.path}, line {line}"
 
 
 def _unpacked(packed, scratch):

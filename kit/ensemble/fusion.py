@@ -19,25 +19,29 @@ def fuse(
     By rank (eq. 20), a segment that member i lists at place j, from 1, gets
     `w_i / (constant + j)` from it, and nothing from a member that does not
     list it.  Sums run in the order of the members; ties are ordered by
-    `(video_id, start)`.  A member of weight 0 takes no part.
+    `(video_id, start)`.  A member of weight 0 takes no part: its lists are
+    not looked at.
 
     "arithmetic" and "geometric" are weighted means of scores instead.  The
     score that a member would give a segment that it does not list is at most
     the lowest that it lists for the class, so that one stands in for it; a
     member without the class takes no part in it.
 
-    Paper: the released code had `w / (constant + j)` with a fitted constant.
+    Paper: the released code had `w / (w0 + j)` with a fitted `w0` and j from
+    0, which is `constant = w0 - 1` here.
 
     Args:
         rankings: The members; classes and tables may differ.
-        weights: One a member, not negative; only their proportions matter.
+        weights: One a member, not negative; only their proportions matter
+            for the lists.
         constant: Added to each place; flattens the weight of the first.
         k: The longest list of the result.
         method: "rank", "arithmetic" or "geometric".
 
     Returns:
-        A ranking of all classes of the members, ascending, whose `scores`
-        are the fused ones.
+        A ranking of all classes of the members that weigh, ascending, whose
+        `scores` are the fused ones; those of weights beyond 1e18 or all below
+        1e-18 are scaled.
 
     Raises:
         ValueError: For unusable weights, a member that shares no class with
@@ -56,7 +60,7 @@ def fuse(
         raise ValueError(
             f"`method` must be one of {METHODS}. Received: method={method!r}"
         )
-    members = Members(rankings)
+    members = Members(rankings, weights)
     # Threads, since NumPy gives up Python's lock; each with its own scratch.
     workers = min(os.cpu_count() or 1, 8)
 
@@ -105,15 +109,23 @@ def check_weights(weights, num_members, constant=0.0, k=K) -> np.ndarray:
             "`constant` must be above -1 and `k` at least 1. Received: "
             f"constant={constant}, k={k}"
         )
-    return weights
+    # No sum may overflow and no share vanish; a power of two changes no tie.
+    weighs = weights > 0
+    exponent = np.frexp(weights.max())[1]
+    if abs(exponent) > 60:
+        weights = np.ldexp(weights, -exponent)
+    least = np.finfo(np.float64).tiny
+    return np.where(weighs, weights.clip(min=least), 0)
 
 
 class Members:
     """Rankings over one common table of segments."""
 
-    def __init__(self, rankings):
+    def __init__(self, rankings, weights):
         self.rankings = rankings
-        self.class_ids = shared_classes([r.class_ids for r in rankings])
+        self.class_ids = shared_classes(
+            [r.class_ids for r in rankings], weights
+        )
         self.video_ids, self.starts, self.rows = _one_table(rankings)
 
     @property
@@ -121,10 +133,10 @@ class Members:
         return len(self.starts)
 
     def lists(self, class_id, weights, method="rank"):
-        """`(codes, weight, scores)` of a class for members that weigh."""
+        """`(codes, weight, scores, name)` of a class for members that weigh."""
         lists = []
-        for ranking, row, weight in zip(
-            self.rankings, self.rows, weights, strict=True
+        for number, (ranking, row, weight) in enumerate(
+            zip(self.rankings, self.rows, weights, strict=True)
         ):
             span = ranking.span(class_id)
             codes = ranking.order[span]
@@ -133,7 +145,7 @@ class Members:
                 scores = None
                 if method != "rank":
                     scores = _listed_scores(ranking, span)
-                lists.append((codes, weight, scores))
+                lists.append((codes, weight, scores, f"member {number}"))
         return lists
 
 
@@ -145,7 +157,7 @@ class Fuser:
         self.total, self.places = np.zeros(0), np.zeros(0)
 
     def fuse(self, class_id, lists, size):
-        """Codes best first, and their scores, of `(codes, weight, scores)`."""
+        """Codes best first, and their scores, of what `Members.lists` gives."""
         if len(self.total) < size:
             self.total = np.zeros(size)
         lists = [
@@ -153,12 +165,12 @@ class Fuser:
             for c, *rest in lists
             if len(c)
         ]
-        for codes, *_ in lists:
+        for codes, *_, name in lists:
             ordered = np.sort(codes.astype(np.uint32))
             if (ordered[1:] == ordered[:-1]).any():
                 raise ValueError(
                     "A list must hold a segment once; remove the duplicates. "
-                    f"Received: class {class_id}, a list of {len(codes):,}"
+                    f"Received: class {class_id} of {name}"
                 )
         combine = self._by_rank if self.method == "rank" else self._by_score
         union, scores = combine(lists)
@@ -168,7 +180,7 @@ class Fuser:
         longest = max((len(codes) for codes, *_ in lists), default=0)
         if len(self.places) < longest:
             self.places = self.constant + np.arange(1, longest + 1)
-        for codes, weight, _ in lists:
+        for codes, weight, *_ in lists:
             np.add.at(self.total, codes, weight / self.places[: len(codes)])
         union = np.flatnonzero(self.total > 0)
         scores = self.total[union]
@@ -178,8 +190,8 @@ class Fuser:
     def _by_score(self, lists):
         union = np.unique(np.concatenate([c for c, *_ in lists] or [[]]))
         union, total = union.astype(np.int64), np.zeros(len(union))
-        weights = sum(weight for _, weight, _ in lists)
-        for codes, weight, scores in lists:
+        weights = sum(weight for _, weight, *_ in lists)
+        for codes, weight, scores, _ in lists:
             scores = np.asarray(scores, np.float64)
             if self.method == "geometric":
                 # A probability that underflowed to 0 must not outweigh all.
@@ -223,8 +235,8 @@ def _listed_scores(ranking, span):
     return scores
 
 
-def shared_classes(class_ids):
-    """All classes, ascending, where no member stands alone."""
+def shared_classes(class_ids, weights):
+    """Classes of members that weigh, ascending, where none stands alone."""
     classes, members = np.unique(np.concatenate(class_ids), return_counts=True)
     shared = classes[members > 1]
     for number, own in enumerate(class_ids):
@@ -234,7 +246,8 @@ def shared_classes(class_ids):
                 f"data? Received: member {number} with classes "
                 f"{np.sort(own)[:5].tolist()}..."
             )
-    return classes
+    weighing = [c for c, w in zip(class_ids, weights, strict=True) if w > 0]
+    return np.unique(np.concatenate(weighing))
 
 
 def _one_table(rankings):

@@ -31,7 +31,7 @@ class LocalMap:
         self.pairs, self.k = rated[0], k
         rank = np.array([r.rank for r in rated], np.float64)
         self.rank = np.where(rank > 0, rank, np.inf)  # (members, pairs)
-        self.members = Members(rankings)
+        self.members = Members(rankings, np.ones(len(rankings)))
         self.cut = self._cut_classes()
         self._prepare()
 
@@ -107,7 +107,7 @@ class LocalMap:
         cut = []
         for column, class_id in enumerate(self.pairs.class_ids):
             seen[:] = False
-            for codes, _, _ in self.members.lists(class_id, every):
+            for codes, *_ in self.members.lists(class_id, every):
                 seen[codes] = True
             if np.count_nonzero(seen) > self.k:
                 cut.append(column)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kit.ensemble.fusion import fuse
 from kit.ensemble.local_map import K, LocalMap
 from kit.ensemble.optimise import search
-from kit.ranking import as_ids
+from kit.ranking import Ranking, as_ids
 
 FORMAT = 1
 
@@ -35,6 +36,8 @@ class WeightSearch:
             of a class.
         classes: A row a class: AP of the ensemble and of the best single
             member, and the `gain`.
+        folds: A row a fold: its `videos`, and a column a method with the
+            weights and the constant that it chose on the other videos.
     """
 
     weights: np.ndarray
@@ -45,6 +48,26 @@ class WeightSearch:
     members: pd.DataFrame
     agreement: pd.DataFrame
     classes: pd.DataFrame
+    folds: pd.DataFrame
+
+    def cross_fitted(self, rankings, method="Bayesian optimisation") -> Ranking:
+        """One ranking in which no video had a say in the weights it got.
+
+        For `kit.metrics.bootstrap`, which then tells how sure a cross-fitted
+        gain is.  Folds are joined by the places that their weights give in a
+        list of all videos; the members' classes must be the same.
+
+        Args:
+            rankings: Those of the search.
+            method: One of `comparison`.
+        """
+        # A list fused with itself alone has the score 1 / place.
+        return Ranking.merge(
+            fuse([fuse(rankings, *chosen)], [1]).restrict(videos)
+            for videos, chosen in zip(
+                self.folds["videos"], self.folds[method], strict=True
+            )
+        )
 
 
 def search_weights(
@@ -91,28 +114,36 @@ def search_weights(
             fold without positives, or a checkpoint of another search.
     """
     names = list(names or (f"member {i}" for i in range(len(rankings))))
-    if len(names) != len(rankings) or len(rankings) < 2:
+    if not 2 <= len(rankings) == len(names) == len(set(names)):
         raise ValueError(
-            "A search needs two members or more, and a name each. Received: "
-            f"{len(rankings)} rankings, names={names}"
+            "A search needs two members or more, each by its name; one needs "
+            "no weights, its `<member>/submission.csv` is the result. "
+            f"Received: {len(rankings)} rankings, names={names}"
         )
     rule = max_evaluations, patience, tolerance
-    if min(max_evaluations, patience, folds - 1) < 1 or tolerance < 0:
+    if (
+        min(max_evaluations, patience, folds - 1) < 1
+        or not 0 <= tolerance < np.inf
+    ):
         raise ValueError(
             "`max_evaluations` and `patience` must be at least 1, `folds` at "
             f"least 2, `tolerance` not negative. Received: {rule}, {folds}"
         )
     whole = LocalMap(rankings, ratings, class_ids, k)
-    notes = _Notes(checkpoint, progress, whole, [constant, folds, seed])
+    notes = _Notes(checkpoint, progress, whole, [k, constant, folds, seed])
     found = search("all", whole, constant, rule, seed, notes)
     videos = np.unique(whole.pairs.video)
-    shuffled, crossed = np.random.default_rng(seed).permutation(videos), []
+    shuffled = np.random.default_rng(seed).permutation(videos)
+    crossed, parts = [], []
     for fold in range(folds):
         inside = np.isin(videos, shuffled[fold::folds])
         chooser, judge = whole.only(videos[~inside]), whole.only(videos[inside])
         walks = search(f"fold {fold + 1}", chooser, constant, rule, seed, notes)
         crossed.append([judge(*walk.best) for walk in walks])
-    return _result(names, whole, found, np.mean(crossed, axis=0))
+        parts.append({walk.method: walk.best for walk in walks})
+        parts[-1]["videos"] = whole.pairs.video_ids[videos[inside]]
+    crossed = np.mean(crossed, axis=0)
+    return _result(names, whole, found, crossed, pd.DataFrame(parts))
 
 
 def print_progress(search, evaluation, value, best):
@@ -121,7 +152,7 @@ def print_progress(search, evaluation, value, best):
         print(f"{search}: {evaluation:4d}  {value:.5f}  best {best:.5f}")
 
 
-def _result(names, whole, found, crossed) -> WeightSearch:
+def _result(names, whole, found, crossed, folds) -> WeightSearch:
     single, bayes = found[0], found[-1]
     weights, constant = bayes.best
     fused = whole.precisions(weights, constant)
@@ -162,6 +193,7 @@ def _result(names, whole, found, crossed) -> WeightSearch:
         members,
         pd.DataFrame(whole.agreement(), names, names),
         classes,
+        folds,
     )
 
 
@@ -185,18 +217,31 @@ class _Notes:
         self.path, self.progress = path and Path(path), progress
         pairs = whole.pairs._replace(video_ids=as_ids(whole.pairs.video_ids))
         data = hashlib.blake2b(digest_size=16)
-        for array in (whole.rank, *pairs):
+        arrays = [whole.rank, *pairs]
+        if whole.cut:  # then all that is listed tells
+            for r in whole.members.rankings:
+                arrays += [r.class_ids, r.video_ids, r.starts]
+                arrays += [r.offsets, r.order]
+        for array in arrays:
             data.update(np.ascontiguousarray(array).data)
         self.search, self.points = [*options, data.hexdigest()], {}
         if self.path and self.path.exists():
+            self.points = self._kept()
+
+    def _kept(self):
+        """The points in the file, refused where it is of another search."""
+        try:
             kept = json.loads(self.path.read_text())
-            if (kept["format"], kept["search"]) != (FORMAT, self.search):
-                raise ValueError(
-                    "A search goes on from a checkpoint of the same seed, "
-                    "members and ratings; remove the file or name another. "
-                    f"Received: checkpoint={str(self.path)!r}"
-                )
-            self.points = kept["points"]
+            if (kept["format"], kept["search"]) == (FORMAT, self.search):
+                return kept["points"]
+            reason = "is of another search"
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"is damaged or no checkpoint ({error!r})"
+        raise ValueError(
+            "A search goes on from a checkpoint of the same seed, k, members "
+            "and ratings; remove the file or name another. Received: "
+            f"checkpoint={str(self.path)!r}, which {reason}"
+        )
 
     def take(self, name, walk):
         self.points[name] = list(walk.points)

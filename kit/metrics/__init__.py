@@ -9,8 +9,8 @@ from kit.metrics.precision import (
     mean_average_precision_of_scores,
     per_class_table,
     random_floor,
-    rated_pairs,
 )
+from kit.metrics.ratings import rated_pairs
 from kit.metrics.uncertainty import Interval, bootstrap
 
 __all__ = [

@@ -7,23 +7,11 @@ DataFrame or a dict of arrays.  A pair that is not in it is unrated: unknown,
 not wrong.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from kit.metrics.ratings import check, rated_pairs
+
 K = 100_000
-
-
-class RatedPairs(NamedTuple):
-    """Rated pairs of the classes asked for, and their ranks in a ranking."""
-
-    class_ids: np.ndarray  # (C,)
-    video_ids: np.ndarray  # (V,) of the videos rated
-    column: np.ndarray  # (P,) index into class_ids
-    truth: np.ndarray  # (P,) bool
-    video: np.ndarray  # (P,) index into video_ids
-    start: np.ndarray  # (P,)
-    rank: np.ndarray  # (P,) from 1; 0 not in the list up to K; -1 unknown
 
 
 def average_precision(relevance, num_positives=None, k: int = K) -> float:
@@ -37,6 +25,10 @@ def average_precision(relevance, num_positives=None, k: int = K) -> float:
             default the ones in it.  Without any, the result is NaN.
         k: Where the list is cut, and the most positives that count.
 
+    Raises:
+        ValueError: For other values than these, or fewer positives than the
+            list holds.
+
     Example: after the cut at 4 and without the unrated, the list reads yes,
     no, yes.  The precisions at its positives are 1/1 and 2/3, and the class
     has three positives: (1 + 2/3 + 0) / 3.
@@ -45,8 +37,15 @@ def average_precision(relevance, num_positives=None, k: int = K) -> float:
     0.5556
     """
     relevance = np.asarray(relevance)
+    check(relevance, k)
+    listed = int((relevance == 1).sum())
     if num_positives is None:
-        num_positives = int((relevance == 1).sum())
+        num_positives = listed
+    if not num_positives >= listed:
+        raise ValueError(
+            "`num_positives` counts those in the list too. Received: "
+            f"num_positives={num_positives}, {listed} in the list"
+        )
     if not num_positives:
         return float("nan")
     rated = relevance[:k][relevance[:k] >= 0]
@@ -70,8 +69,8 @@ def mean_average_precision(
             "exclude" leaves it out of the mean, "zero" counts it as 0.
 
     Raises:
-        ValueError: For an unusable rating, a segment twice in a list, or
-            where no class is left to average over.
+        ValueError: For an unusable rating, a segment twice in a list,
+            whether rated or not, or where no class is left to average over.
     """
     rated = rated_pairs(ranking, ratings, class_ids, k)
     return _mean(class_precisions(rated, k), no_positives)
@@ -84,7 +83,7 @@ def mean_average_precision_of_scores(
 
     Equal scores stand in the order of their rows.
     """
-    scores, targets = _matrices(scores, targets)
+    scores, targets = _matrices(scores, targets, k)
     best = np.argsort(-scores, axis=0, kind="stable")
     lists = np.take_along_axis(targets, best, axis=0)
     positives = (targets == 1).sum(axis=0)
@@ -132,6 +131,11 @@ def random_floor(
     and the table holds all its candidates; a list that fills `k` was cut, and
     its candidates are the whole table.
     """
+    if num_permutations < 1:
+        raise ValueError(
+            "`num_permutations` must be at least 1. Received: "
+            f"num_permutations={num_permutations}"
+        )
     rated = rated_pairs(ranking, ratings, class_ids, k)
     floor = _floor(ranking, rated, k, num_permutations, seed)
     return _mean(floor, no_positives)
@@ -144,74 +148,29 @@ def gap(scores, targets, k: int = 20) -> float:
     of rows, then columns.  Positives beyond a video's best `k` are missed.
     Scores and targets are `(videos, classes)`; a target -1 is left out.
     """
-    scores, targets = _matrices(scores, targets)
+    scores, targets = _matrices(scores, targets, k)
     best = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1)
     chosen = np.take_along_axis(scores, best, axis=1).ravel()
     truth = np.take_along_axis(targets, best, axis=1).ravel()
     order = np.argsort(-chosen, kind="stable")
     positives = int((targets == 1).sum())
-    return average_precision(
-        truth[order], positives, max(truth.size, positives)
-    )
+    return average_precision(truth[order], positives, max(targets.size, 1))
 
 
-def _matrices(scores, targets):
+def _matrices(scores, targets, k):
     scores, targets = np.asarray(scores), np.asarray(targets)
     if scores.shape != targets.shape or scores.ndim != 2:
         raise ValueError(
             "`scores` and `targets` must both be (rows, classes). "
             f"Received: {scores.shape} and {targets.shape}"
         )
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            "`scores` must be finite, or they have no order. Received: "
+            f"{scores[~np.isfinite(scores)][0]}"
+        )
+    check(targets, k)
     return scores, targets
-
-
-def rated_pairs(ranking, ratings, class_ids=None, k: int = K) -> RatedPairs:
-    """The different rated pairs, by class, then by `(video_id, start)`."""
-    label = np.asarray(ratings["label"]).astype(np.int64)
-    score = np.asarray(ratings["score"])
-    video_id = np.asarray(ratings["video_id"])
-    start = np.asarray(ratings["start"])
-    if not np.isin(score, (0, 1)).all():
-        raise ValueError(
-            "A rating's `score` must be 0 or 1; leave unrated pairs out. "
-            f"Received: score={score[~np.isin(score, (0, 1))][0]}"
-        )
-    classes = np.unique(label) if class_ids is None else class_ids
-    classes = np.asarray(classes, np.int64)
-    if k < 1 or not len(classes) or len(np.unique(classes)) < len(classes):
-        raise ValueError(
-            "MAP needs `k` of at least 1 and at least one class, each once. "
-            f"Received: k={k}, {len(classes)} classes"
-        )
-    keep = np.isin(label, classes)
-    label, start = label[keep], start[keep]
-    video_names, video = np.unique(video_id[keep], return_inverse=True)
-    sorter = np.argsort(classes)
-    column = sorter[np.searchsorted(classes, label, sorter=sorter)]
-    truth = score[keep] == 1
-    first = _once(column, video, start, truth)
-    column, video, start = column[first], video[first], start[first]
-    rank = ranking.ranks(classes[column], video_names[video], start)
-    rank[rank > k] = 0
-    return RatedPairs(
-        classes, video_names, column, truth[first], video, start, rank
-    )
-
-
-def _once(column, video, start, truth):
-    """Rows of the different pairs; a rating repeated counts once."""
-    order = np.lexsort((truth, start, video, column))
-    same = np.ones(max(len(order) - 1, 0), bool)
-    for key in (column, video, start):
-        same &= np.diff(key[order]) == 0
-    clash = same & np.diff(truth[order])
-    if clash.any():
-        row = order[np.argmax(clash)]
-        raise ValueError(
-            "A segment cannot be both positive and negative for a class; "
-            f"remove one rating. Received: start={start[row]}, rating {row}"
-        )
-    return order[np.r_[True, ~same][: len(order)]]
 
 
 def _positives(rated):

@@ -4,15 +4,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.metrics.precision import K, class_precisions, rated_pairs
+from kit.metrics.precision import K, class_precisions
+from kit.metrics.ratings import rated_pairs
 
 
 class Interval(NamedTuple):
-    """An estimate with the ends of its bootstrap interval."""
+    """An estimate with the ends of its bootstrap interval.
+
+    >>> print(Interval(0.012, -0.0031, 0.025))
+    +0.0120 (-0.0031 to +0.0250)
+    """
 
     estimate: float
     low: float
     high: float
+
+    def __str__(self):
+        return "{:+.4f} ({:+.4f} to {:+.4f})".format(*self)
 
 
 def bootstrap(
@@ -36,7 +44,16 @@ def bootstrap(
         other: Where given, the result is the MAP of `ranking` less that of
             `other`, both on the same samples: a paired difference.
         level: Mass between the two ends, which are percentiles.
+
+    Raises:
+        ValueError: As `mean_average_precision` does, or for options out of
+            range.
     """
+    if num_samples < 1 or not 0 < level < 1:
+        raise ValueError(
+            "`num_samples` must be at least 1, `level` between 0 and 1. "
+            f"Received: num_samples={num_samples}, level={level}"
+        )
     rankings = [r for r in (ranking, other) if r is not None]
     both = [rated_pairs(r, ratings, class_ids, k) for r in rankings]
     if not both[0].truth.any():

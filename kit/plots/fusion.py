@@ -7,6 +7,9 @@ import numpy as np
 
 from kit.plots.style import COLOURS, NO, YES, single_axes
 
+# Methods that look for nothing: what they score is one value.
+FIXED = ("best single", "equal weights")
+
 
 def convergence(history) -> plt.Figure:
     """Did the optimiser find anything, and when?
@@ -20,7 +23,7 @@ def convergence(history) -> plt.Figure:
         history.groupby("method", sort=False)
     ):
         colour = COLOURS[place]
-        if len(tried) <= len(set(history.columns)):
+        if method in FIXED:
             axes.axhline(
                 tried["map"].max(), color=colour, linestyle="--", label=method
             )
