@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from kit.data import tfrecord
-from kit.data.batches import source
 from kit.data.records import RATING_FIELDS, BadRecord, parse
 from kit.data.shards import Report
+from kit.data.source import source
 from kit.splits import Holdout
 from tests.shards import TINY, records, write
 

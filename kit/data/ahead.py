@@ -7,6 +7,7 @@ number of good bytes alone: what ends a file, a damage or the end of the
 process itself is found once more, and named, by `kit.data.tfrecord` here.
 """
 
+import atexit
 import collections
 import contextlib
 import itertools
@@ -155,6 +156,12 @@ class Reader:
             (size,) = tfrecord.ANSWER.unpack(answer)
             self.answers[self.asked.popleft()] = size
         return self.answers.pop(slot)
+
+
+@atexit.register
+def _end() -> None:
+    while _resting:
+        _resting.pop().close()
 
 
 def available() -> bool:

@@ -5,15 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from kit.data.batches import (
-    Example,
-    Order,
-    check_whole,
-    class_columns,
-    dataset,
-    source,
-)
+from kit.data.batches import Example, Order, dataset
 from kit.data.records import Video
+from kit.data.source import check_whole, class_columns, source
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 

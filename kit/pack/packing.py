@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from kit.data.batches import Example, Source, check_whole, class_columns
+from kit.data.batches import Example
 from kit.data.readers import HOLDOUT, YOUTUBE_8M, pick, rated_windows
 from kit.data.shards import Report
+from kit.data.source import Source, check_whole, class_columns
 from kit.data.writer import check_local
 from kit.pack.header import HEADER, read_header
 from kit.pack.writer import Writer, locked

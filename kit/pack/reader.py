@@ -6,13 +6,8 @@ import zlib
 
 import numpy as np
 
-from kit.data.batches import (
-    Blocks,
-    Order,
-    as_dataset,
-    check_whole,
-    class_columns,
-)
+from kit.data.batches import Blocks, Order, as_dataset
+from kit.data.source import check_whole, class_columns
 from kit.pack.header import ENTRY, RATING, file_sizes, read_header, size
 from kit.pack.rows import Rows
 from kit.spec import FrameSpec
