@@ -12,6 +12,10 @@ FLAGS ?=
 BIN := $(VENV)/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.py))
 CONSTRAINTS ?=
+# From the first of these minor versions of Python 3, and before the second.
+MINORS := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),<3\.\([0-9]*\)"/\1 \2/p' pyproject.toml)
+OLDEST := $(firstword $(MINORS))
+NEWEST := $(shell expr $(lastword $(MINORS)) - 1)
 
 # TensorFlow with CUDA where an NVIDIA GPU is, the small CPU build where that
 # exists and no GPU does.
@@ -24,7 +28,8 @@ EXTRA := $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproj
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo train cost test test-floor test-jax lint bench notebooks kaggle clean
+.PHONY: demo lab train cost test test-floor test-jax lint bench notebooks \
+	kaggle clean clean-outputs
 
 # MEMBERS=BERTMean,GatedNetVLAD and DATA=/folder choose others than the sample's.
 demo: $(VENV)/ready
@@ -36,6 +41,10 @@ demo: $(VENV)/ready
 			flags="$$flags $(addprefix --data-dir ,$(DATA))" ;; esac; \
 		$(BIN)/python $$notebook --output-dir $(OUTPUT) --seed $(SEED) $$flags; \
 	done
+
+# The notebooks in the browser.
+lab: $(VENV)/ready-lab
+	$(BIN)/python -m jupyterlab notebooks
 
 # Any members through both stages: a member for each GPU, going on where a run
 # before ended.  FLAGS="--steps 1000" and the like, see `kit/stages/__main__.py`.
@@ -63,7 +72,8 @@ test-floor:
 
 test-jax: $(VENV)/ready-test
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/layers \
-		tests/test_models.py tests/test_losses.py tests/test_presets.py $(FLAGS)
+		tests/test_models.py tests/test_losses.py tests/test_presets.py \
+		tests/test_look.py $(FLAGS)
 
 lint: $(VENV)/ready-lint
 	$(BIN)/ruff check .
@@ -80,15 +90,22 @@ notebooks: $(VENV)/ready
 kaggle: $(VENV)/ready
 	@$(BIN)/python -m kit.runtime.kaggle "$(OWNER)" $(addprefix --data=,$(DATA))
 
+# All that is built, and nothing that was trained.
 clean:
-	rm -rf .venv .venv-floor outputs build *.egg-info .pytest_cache .ruff_cache \
+	rm -rf .venv .venv-floor build *.egg-info .pytest_cache .ruff_cache \
 		.hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Where the demo, `make train` and the notebooks leave what they make.
+clean-outputs:
+	rm -rf outputs notebooks/outputs
+
 $(VENV)/ready: requirements.txt
 	@echo "Building the environment in $(VENV) (about two minutes, once)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, $(OLDEST)) <= sys.version_info[:2] <= (3, $(NEWEST)))' || \
+		{ echo "Python must be one that TensorFlow has builds for, 3.$(OLDEST) to" \
+		"3.$(NEWEST): make PYTHON=/path/to/one. Received: PYTHON=$(PYTHON)," \
+		"$$($(PYTHON) --version 2>&1)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	sed 's/^tensorflow>/$(TENSORFLOW)>/' requirements.txt > $(VENV)/requirements.txt
 	$(INSTALL) -r $(VENV)/requirements.txt $(CONSTRAINTS)

@@ -9,6 +9,12 @@
 # %% [markdown]
 # # 1 · Explore the data
 #
+# These five notebooks follow one paper, Qizhan Shao and Tianqi Liu,
+# [*BERT for Large-scale Video Segment Classification with Test-time
+# Augmentation*](https://arxiv.org/abs/1912.01127), 2019: ninth of 283 teams in
+# the third YouTube-8M challenge.  Sections, tables and equations that they name
+# are those of this paper.
+#
 # A video is a strip of frames, one a second, each already turned into 1,024
 # visual and 128 audio features of one byte.  Its *labels* say what the whole
 # video is about.  For a few segments of five frames a person was asked about
@@ -115,9 +121,9 @@ figure = plots.ratings_per_class(ratings, settings.names)
 plots.show(figure, settings.output_dir, "01_ratings_per_class")
 
 # %% [markdown]
-# The score of the competition looks at the rated segments alone.  Each class'
-# list is cut at $K = 100{,}000$, unrated segments are dropped, and what is left
-# is scored by eq. 1:
+# The score of the competition, *mean average precision* (MAP), looks at the
+# rated segments alone.  Each class' list is cut at $K = 100{,}000$, unrated
+# segments are dropped, and what is left is scored by eq. 1:
 #
 # $$\mathrm{MAP@}K = \frac{1}{C} \sum_{c=1}^{C} \frac{1}{N_c}
 # \sum_{k=1}^{K} P(k)\, \mathrm{rel}(k)$$

@@ -11,8 +11,9 @@
 #
 # Millions of videos carry labels of the whole video.  A label rarely holds in
 # every five frames of it, but over many videos the right frames win: section 7
-# of the paper trains on random snippets as if the video's labels were theirs,
-# and reaches most of its final score before any segment was rated.
+# of [the paper](https://arxiv.org/abs/1912.01127) (Shao and Liu, 2019) trains
+# on random snippets as if the video's labels were theirs, and reaches most of
+# its final score before any segment was rated.
 #
 # **In**: `train` shards, and the `validate` shards but for the hold-out.
 # **Out**: `<member>/pretrain/` with weights, history and settings.
@@ -75,7 +76,8 @@ print(runtime.prepare(settings.seed, settings.precision, settings.devices))
 #
 # Videos are held out by a hash of their id: the same video sits in different
 # shards of different partitions, so shard names cannot keep it out.  One half
-# of the hold-out picks checkpoints, the other the weights of the ensemble.
+# of the hold-out picks checkpoints, the other the weights of the ensemble; the
+# paper has one set for both.
 
 # %%
 evaluate = stages.evaluation(settings)
@@ -103,6 +105,10 @@ print(f"labels a video: {(targets.numpy() == 1).sum(axis=1).mean():.1f}")
 # 200,000 steps of 128 examples, the learning rate 1e-4 times 0.9 every 2 M
 # examples.  The loss is binary cross-entropy over all video classes;
 # MixNeXtVLAD adds the distillation of eq. 17-19.
+#
+# `Logistic` is no member of the paper's: a logistic regression on the mean of
+# the frames goes through the same stages, so that there is something plain to
+# compare the members with.
 #
 # Every look at the hold-out ends with a checkpoint.  When the session ends, run
 # the notebook again, in the same folder or with its old output attached: it

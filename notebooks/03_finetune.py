@@ -11,8 +11,9 @@
 #
 # Now the few exact answers.  Each rated segment says yes or no for about one
 # class; the other classes of that segment are unknown and stay out of the loss.
-# The released code took them for *no*, which teaches the model that nearly
-# everything is absent.
+# The code released with [the paper](https://arxiv.org/abs/1912.01127) (Shao and
+# Liu, 2019) took them for *no*, which teaches the model that nearly everything
+# is absent.
 #
 # **In**: `validate` shards with ratings, `<member>/pretrain/` of notebook 2.
 # **Out**: `<member>/finetune/` and `<member>/model.keras`, which takes raw
@@ -93,8 +94,9 @@ print(f"a random order of them: MAP {floor:.4f}")
 #
 # The head keeps the columns of the segment classes alone.  At the paper's size
 # the learning rate is 5e-5; every 200 steps the hold-out is ranked and the
-# weights with the best MAP are kept.  It ends after 20,000 steps, or when 25
-# looks brought nothing better.
+# weights with the best MAP are kept.  It ends after 20,000 steps, as the paper
+# does, or earlier when 25 looks brought nothing better: `patience` of 100 takes
+# them all.
 
 # %%
 histories = stages.train("finetune", settings, names, evaluate)

@@ -11,7 +11,8 @@
 #
 # Members differ in what they get wrong, so a list made of several is often
 # better than the best of them.  Here the lists are fused by rank, with weights
-# that Bayesian optimisation finds on the hold-out (section 6 of the paper).
+# that Bayesian optimisation finds on the hold-out (section 6 of
+# [the paper](https://arxiv.org/abs/1912.01127), Shao and Liu, 2019).
 #
 # **In**: `<member>/holdout.npz`, `<member>/test.npz`, `scores.csv` and
 # `answers/` of notebook 4.
@@ -50,7 +51,7 @@ from kit import runtime
 runtime.install_missing()
 
 # %%
-from kit import ensemble, plots, results, runtime, submission
+from kit import ensemble, metrics, plots, results, runtime, submission
 from kit.ranking import Ranking
 
 settings = runtime.settings(globals())
@@ -62,6 +63,7 @@ scores = results.load_scores(*left["scores.csv"])
 answers = results.load_answers(*left["answers"])
 names = settings.members or results.members_of(scores)
 print(f"members: {', '.join(names)}")
+results.stop_if_alone(names)
 
 
 # %%
@@ -72,7 +74,7 @@ def load(split):
         )
         for name in names
     ]
-    return [Ranking.load(file) for file in files]
+    return [Ranking.load(file, mmap=True) for file in files]
 
 
 rankings = {split: load(split) for split in ("holdout", "test")}
@@ -115,8 +117,9 @@ folder = settings.output_dir / "ensemble"
 folder.mkdir(exist_ok=True)
 ratings = answers["hold-out"]
 videos = ratings["video_id"].unique()
+lists = [ranking.restrict(videos) for ranking in rankings["holdout"]]
 search = ensemble.search_weights(
-    [ranking.restrict(videos) for ranking in rankings["holdout"]],
+    lists,
     ratings,
     names=names,
     max_evaluations=settings.evaluations,
@@ -128,8 +131,19 @@ search = ensemble.search_weights(
 # %%
 (folder / "search.json").unlink()  # it served a search that is now over
 print(search.comparison.round(4).to_string(index=False))
+gain = metrics.bootstrap(
+    search.cross_fitted(lists, "Bayesian optimisation"),
+    ratings,
+    search.cross_fitted(lists, "best single"),
+)
+print(f"\ncross-fitted, ensemble less best single (95 %): {gain}")
 
 # %% [markdown]
+# The last line scores one list of all these videos, each ranked by what the
+# other half chose, so it need not be the difference of two rows above; its
+# interval is a bootstrap over videos.  Where 0 lies in it, the gain or loss may
+# be luck.
+#
 # ## Did the search find anything?
 
 # %%
@@ -168,7 +182,8 @@ search.members.to_csv(folder / "weights.csv", index=False)
 # ## Which classes gain?
 
 # %%
-figure = plots.class_gains(search.classes)
+class_names = results.load_names(left["answers"][0])
+figure = plots.class_gains(search.classes, class_names)
 plots.show(figure, settings.output_dir, "05_class_gains")
 
 # %% [markdown]
@@ -196,5 +211,5 @@ print(f"\nsubmission: {path}\nfigures:    {settings.output_dir / 'figures'}")
 
 # %% [markdown]
 # **Learned**: what fusing gains here, with the flattery taken out.
-# **Next**: more members, more seeds, other shifts; `README.md` says how to add
-# one.
+# **Next**: more members, more seeds, other shifts; `CONTRIBUTING.md` says how
+# to add one.

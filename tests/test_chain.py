@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -152,6 +153,28 @@ def test_the_ensemble_finds_an_attached_output(chain, tmp_path):
 
 
 @pytest.mark.slow
+def test_inference_goes_on_from_what_is_ranked_and_takes_options(
+    chain, sample, tmp_path
+):
+    output = shutil.copytree(chain[0], tmp_path / "copy")
+    left = {p: p.stat().st_mtime_ns for p in output.glob("*/*.npz")}
+    flags = ("--data-dir", sample, *QUICK["04_tta_inference"])
+    again = run("04_tta_inference", output, *flags)
+    assert again.returncode == 0, again.stderr
+    assert left == {p: p.stat().st_mtime_ns for p in output.glob("*/*.npz")}
+    few = run("04_tta_inference", output, *flags, "--top-classes", "3")
+    assert few.returncode == 0, few.stderr
+    classes = data.read_segment_classes(sample)
+    changed = []
+    for name in MEMBERS:
+        path = output / name / "submission.csv"
+        assert submission.validate(path, classes)["classes"] == len(classes)
+        before = chain[0] / name / path.name
+        changed.append(path.read_bytes() != before.read_bytes())
+    assert any(changed)  # not where all videos have the same best classes
+
+
+@pytest.mark.slow
 def test_a_second_run_in_the_same_workspace_starts_anew(chain):
     output, _ = chain
     done = run("05_ensemble", output, "--evaluations", "13")
@@ -165,3 +188,14 @@ def test_another_hold_out_than_that_of_pre_training_is_refused(chain, sample):
     done = run("03_finetune", output, *flags, *QUICK["03_finetune"])
     assert done.returncode == 1
     assert "same videos" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["02_pretrain", "03_finetune"])
+def test_a_hold_out_that_took_no_video_is_called_that(name, sample, tmp_path):
+    flags = ("--data-dir", sample, "--holdout-fraction", "0.0001")
+    done = run(name, tmp_path, *flags, *QUICK[name])
+    assert done.returncode == 1
+    assert "nothing for this part of the hold-out" in done.stderr
+    assert "--holdout-fraction 0.4" in done.stderr
+    assert "rated ones" not in done.stderr

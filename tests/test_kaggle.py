@@ -74,7 +74,10 @@ def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
         # Kaggle makes the address of the title; another one is not found.
         slug = re.sub("[^a-z0-9]+", "-", metadata["title"].lower())
         assert metadata["id"] == f"me/{slug}"
-        assert metadata["enable_gpu"] and metadata["is_private"]
+        # What Kaggle's client calls two T4; a shape would ask for a GPU too.
+        gpu = name in NAMES[1:4]
+        assert metadata["enable_gpu"] == gpu and metadata["is_private"]
+        assert metadata["machine_shape"] == ("NvidiaTeslaT4" if gpu else "")
         assert not metadata["enable_internet"]
         assert metadata["competition_sources"] == ["youtube8m-2019"]
         assert metadata["dataset_sources"] == [about["id"], "you/yt8m-test"]
@@ -97,6 +100,29 @@ def test_the_commands_name_what_was_built_in_order(tmp_path, monkeypatch):
         kernel["id"] for kernel in kernels
     ]
     assert "DATA=owner/name" in text
+
+
+def test_of_the_competitions_excerpt_alone_a_larger_share_is_held_out(tmp_path):
+    def built(folder, *data):
+        kernels = kaggle.pack("me", data, tmp_path / folder, fetch_nothing)
+        texts = {
+            name: (tmp_path / folder / name / f"{name}.ipynb").read_text()
+            for name in NAMES
+        }
+        return texts, kaggle.instructions(kernels)
+
+    texts, told = built("alone")
+    assert "`holdout_fraction = 0.4`" in told
+    for name, text in texts.items():
+        changed = text.replace("holdout_fraction = 0.4 ", "")
+        source = Path(f"notebooks/{name}.ipynb").read_text()
+        assert changed == source.replace("holdout_fraction = None ", "")
+        assert ("holdout_fraction = 0.4 " in text) == (name in NAMES[1:4])
+    # The partitions are large enough for the paper's share.
+    for data_sets in (["you/yt8m"], ["sample"]):
+        texts, told = built(data_sets[0][:3], *data_sets)
+        assert "holdout_fraction" not in told
+        assert not any("holdout_fraction = 0" in t for t in texts.values())
 
 
 def test_for_the_sample_no_data_are_attached(tmp_path):
@@ -390,7 +416,7 @@ def upload(folder, place):
 def parameters(name, real):
     lines = QUICK[name]
     if name in NAMES[1:4]:
-        lines += f"members = {','.join(MEMBERS)!r}\nholdout_fraction = 0.4\n"
+        lines += f"members = {','.join(MEMBERS)!r}\n"
     if name == "02_pretrain" and real:
         lines += "scale = 'tiny'\n"
     return lines

@@ -9,10 +9,11 @@ import nbformat
 import pytest
 from jupytext.compare import compare_notebooks
 
-from kit import runtime
+from kit import presets, runtime
 
 SCRIPTS = sorted(Path("notebooks").glob("*.py"))
 NAMES = [path.stem for path in SCRIPTS]
+PAPER = "https://arxiv.org/abs/1912.01127"
 
 
 def parameters(notebook):
@@ -82,6 +83,28 @@ def test_a_notebook_opens_with_its_promise_and_closes_with_what_is_next(path):
         assert promise in cells[0].source
     assert "**Learned**" in cells[-1].source
     assert "**Next**" in cells[-1].source
+
+
+def story(path):
+    cells = jupytext.read(path).cells
+    texts = (c.source for c in cells if c.cell_type == "markdown")
+    return " ".join(" ".join(texts).split())
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_a_notebook_says_which_paper_where_it_first_speaks_of_it(path):
+    text = story(path)
+    assert PAPER in text[text.index("paper") :][:200]
+
+
+@pytest.mark.parametrize("path", SCRIPTS[1::2], ids=NAMES[1::2])
+def test_who_is_no_member_is_introduced(path):
+    assert re.search(f"`{presets.REFERENCE}`.{{,60}} regression", story(path))
+
+
+def test_the_measure_is_spelled_out_where_it_is_first_named():
+    text = story(SCRIPTS[0])
+    assert text[: text.index("MAP")].endswith("*mean average precision* (")
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)

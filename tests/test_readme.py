@@ -6,27 +6,37 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import nbclient
+import nbformat
+import numpy as np
 import pytest
 
-from kit import data, presets, submission, synthetic
+from kit import data, ensemble, presets, runtime, stages, submission, synthetic
+from kit.ranking import Ranking
 from kit.runtime import kaggle
 
 README = Path("README.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
 CONTRIBUTING = Path("CONTRIBUTING.md").read_text()
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 SMALL = "--batch-size 16 --steps 4 --evaluate-every 2 --scale tiny"
 SMALL += " --num-classes 100 --holdout-fraction 0.4"
 HERE = "tests/test_readme.py::"
 KAGGLE = "tests/test_kaggle.py::"
 DEMO = HERE + "test_the_demo_makes_a_submission"
 REAL = HERE + "test_what_is_said_of_real_data_runs"
+CLEAN = HERE + "test_cleaning_leaves_what_was_trained_until_asked"
 OWN = "tests/test_own_features.py::test_the_notebooks_take_the_same_folder"
 # Every command that the README shows, and what executes it.
 EXECUTED = {
     "make demo": DEMO,
     "make test": ".ci/run",
+    "make clean": CLEAN,
+    "make clean-outputs": CLEAN,
+    "make lab": HERE + "test_the_lab_opens_the_notebooks",
     ". .venv/bin/activate": REAL,
     "python notebooks/02_pretrain.py --help": REAL,
     "make kaggle OWNER=your-kaggle-name DATA=sample": KAGGLE
@@ -161,6 +171,110 @@ def test_every_error_it_explains_is_one_of_the_kit():
         assert text in known, text
 
 
+def test_every_flag_it_names_is_a_setting():
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README))
+    others = {"help", "dir-mode", "timeout"}
+    assert others < named
+    assert {flag.replace("-", "_") for flag in named - others} <= set(
+        runtime.SETTINGS
+    )
+
+
+def test_what_it_says_of_fine_tuning_is_what_runs():
+    plan = stages.PLANS["finetune"]["paper"]
+    looks, apart, steps = map(plan.get, ("patience", "evaluate_every", "steps"))
+    assert f"{looks} looks at the hold-out, {apart} steps apart" in README
+    assert f"{looks} looks, {looks * apart:,} steps, that" in README
+    # As many as there are: none of them can be waited for in vain.
+    assert README.count(f"`--patience {steps // apart}`") == 1
+    assert f'FLAGS="--patience {steps // apart}"' in README
+
+
+def test_the_constant_that_it_names_gives_the_order_of_the_released_code():
+    rng = np.random.default_rng(0)
+    scores, weights, w0 = rng.permuted(np.eye(40)[:4], axis=1), [3, 2, 1, 1], 7
+    scores += rng.random((4, 40))
+    ids = [f"v{at:02}" for at in range(40)]
+    members = [
+        Ranking.from_scores(row[:, None], [3], ids, [0] * 40) for row in scores
+    ]
+    fused = ensemble.fuse(members, weights, constant=w0 - 1)
+    place = (-scores).argsort(axis=1).argsort(axis=1)  # from 0
+    theirs = np.asarray(weights) @ (w0 / (w0 + place))
+    order = fused.video_ids[fused.indices(3)].tolist()
+    assert order == [ids[at].encode() for at in (-theirs).argsort()]
+    assert "`w0 / (w0 + i)`" in README and "`constant = w0 - 1`" in README
+
+
+def test_the_measure_is_spelled_out_where_it_is_first_named():
+    assert README[: README.index("MAP")].endswith("Mean average precision (")
+
+
+def make(folder, *arguments):
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env={**os.environ, "MAKEFLAGS": "", "MAKEOVERRIDES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+# Says that it is another Python, and makes no environment.
+OTHER_PYTHON = """#!/bin/sh
+case $1 in
+  -c) exec {python} -c "import sys; sys.version_info = (3, {minor}, 1)
+$2";;
+  --version) echo Python 3.{minor}.1;;
+  *) echo "asked for $*"; exit 1;;
+esac
+"""
+
+
+def test_the_pythons_that_it_promises_are_those_that_make_takes(tmp_path):
+    promised = PROJECT["requires-python"]
+    oldest, end = map(int, re.findall(r"3\.(\d+)", promised))
+    assert promised == f">=3.{oldest},<3.{end}"
+    range_ = f"3.{oldest} to 3.{end - 1}"
+    assert f"Python {range_} and make" in README
+    for minor in range(oldest - 2, end + 2):
+        python = tmp_path / f"python3.{minor}"
+        text = OTHER_PYTHON.format(python=sys.executable, minor=minor)
+        python.write_text(text)
+        python.chmod(0o755)
+        folder = tmp_path / "environment"
+        where = f"PYTHON={python}", f"VENV={folder}"
+        done = make(".", *where, f"{folder}/ready")
+        assert done.returncode and not folder.exists()
+        taken = oldest <= minor < end
+        assert ("asked for -m venv" in done.stdout) == taken
+        told = f"{range_}: make PYTHON=/path/to/one. Received: PYTHON={python}"
+        assert (told in done.stdout) != taken
+
+
+def test_the_lab_opens_the_notebooks():
+    done = make(".", "--dry-run", "--always-make", "lab")
+    assert done.stdout.endswith("python -m jupyterlab notebooks\n")
+    assert re.search("pip install .* -r .venv/lab.txt", done.stdout)
+    (lab,) = PROJECT["optional-dependencies"]["lab"]
+    assert lab.startswith("jupyterlab")
+
+
+def test_cleaning_leaves_what_was_trained_until_asked(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "requirements.txt"):
+        shutil.copy(name, tmp_path)
+    before = set(os.listdir(tmp_path))
+    for place in (".venv", ".venv-floor", "build", "outputs"):
+        (tmp_path / place).mkdir()
+    (tmp_path / "notebooks" / "outputs").mkdir(parents=True)
+    assert make(tmp_path, "clean").returncode == 0
+    assert set(os.listdir(tmp_path)) == before | {"outputs", "notebooks"}
+    assert os.listdir(tmp_path / "notebooks") == ["outputs"]
+    assert make(tmp_path, "clean-outputs").returncode == 0
+    assert set(os.listdir(tmp_path)) == before | {"notebooks"}
+    assert os.listdir(tmp_path / "notebooks") == []
+
+
 @pytest.mark.slow
 def test_the_api_at_a_glance_runs_line_by_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -239,6 +353,16 @@ def run(folder, *lines):
     return done.stdout
 
 
+def open_in_jupyter(path, settings):
+    """Runs a notebook as Jupyter does, in its own folder; what it printed."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source += f"\n{settings}"
+    here = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(notebook, timeout=300, resources=here).execute()
+    outputs = (o for c in notebook.cells for o in c.get("outputs", ()))
+    return "".join(output.get("text", "") for output in outputs)
+
+
 @pytest.mark.slow
 def test_the_demo_makes_a_submission(clone):
     place = clone / "outputs" / "sample-0"
@@ -247,6 +371,16 @@ def test_the_demo_makes_a_submission(clone):
     assert "SIMULATED" in printed and "Ensemble" in printed
     path = clone / "outputs" / "ensemble" / "submission.csv"
     assert submission.validate(path, class_ids=data.read_segment_classes(place))
+    # Opened in Jupyter, the notebooks find what the demo left.
+    setting = 'output_dir = "../outputs"'
+    assert f"`{setting}`" in README
+    notebooks = clone / "notebooks"
+    printed = open_in_jupyter(notebooks / "01_explore_data.ipynb", setting)
+    assert "SIMULATED" in printed and "simulating" not in printed
+    setting += "\nevaluations = 12"
+    printed = open_in_jupyter(notebooks / "05_ensemble.ipynb", setting)
+    assert "submission: ../outputs/ensemble/submission.csv" in printed
+    assert not (notebooks / "outputs").exists()
     # Another seed is the same recipe, whose outcome stands in for three.
     demo, study = block_with("sh", "benchmarks.study").splitlines()
     recipe = run(clone, demo.replace("make", "make --dry-run"))
@@ -262,7 +396,8 @@ def test_the_demo_makes_a_submission(clone):
 def test_what_is_said_of_real_data_runs(clone, sample):
     shutil.copytree(sample, clone / "data")
     (clone / "data" / synthetic.CARD).unlink()
-    assert "--learning-rate" in run(clone, *blocks("sh")[1].splitlines())
+    script = block_with("sh", "--help")
+    assert "--learning-rate" in run(clone, *script.splitlines())
     first, *rest = block_with("sh", "make cost").splitlines()
     assert "snippets read/s" in run(clone, first)
     printed = run(clone, *rest)

@@ -134,6 +134,7 @@ def test_a_value_that_is_given_wins(sample, tmp_path):
         ({"learning_rate": -1.0}, "Received: learning_rate=-1.0"),
         ({"seed": -1}, "Received: seed=-1"),
         ({"members": "BERTMedian"}, "Received: 'BERTMedian'"),
+        ({"members": "BERTMean,BERTMean"}, "each member once"),
         ({"scale": "huge"}, "Received: scale='huge'"),
         ({"averaging": "median"}, "Received: averaging='median'"),
         ({"part": "3/2"}, "Received: part='3/2'"),

@@ -16,12 +16,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kit.runtime.settings import SAMPLE
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("build/kaggle")
 KIT = "yt8m-segment-kit"
 COMPETITION = "youtube8m-2019"
-# The longest that Kaggle lets a session with a GPU run.
+# The longest that Kaggle lets a session run.
 SECONDS = 12 * 60 * 60
+# Kaggle's name for two T4, and the notebooks that no GPU would make faster: a
+# session with one spends the quota of the week.
+ACCELERATOR = "NvidiaTeslaT4"
+WITHOUT_GPU = ("01_explore_data", "05_ensemble")
+# The competition's validate shards have some 25 videos, so that a hold-out of
+# the usual share would often be empty.
+HOLDOUT = SAMPLE["holdout_fraction"]
 
 
 def fetch_wheels(folder: Path) -> None:
@@ -48,6 +57,8 @@ def pack(
         owner: Your user name in Kaggle's addresses.
         data: More data sets to attach, each `owner/name`; or `["sample"]` to
             attach no data at all, so that the notebooks simulate a sample.
+            With none the competition's few shards are all there is, and the
+            notebooks hold out a larger share of them.
         folder: Where to build it.
         fetch: Puts wheels into the folder it is given.
 
@@ -78,7 +89,11 @@ def pack(
             kernels += [_kernel(notebook, owner, data, contest, kernels)]
             place = new / notebook.stem
             place.mkdir()
-            shutil.copy(notebook, place)
+            text = notebook.read_text()
+            if contest and not data:
+                was = "holdout_fraction = None"
+                text = text.replace(was, f"holdout_fraction = {HOLDOUT}")
+            (place / notebook.name).write_text(text)
             _write(place / "kernel-metadata.json", kernels[-1])
         if folder.exists():
             os.replace(folder, scratch / "old")
@@ -112,6 +127,7 @@ def _pack_kit(folder, owner, fetch):
 def _kernel(notebook, owner, data, contest, before):
     """What the client asks to know of a notebook; all before it are sources."""
     title = f"yt8m {notebook.stem.replace('_', ' ')}"
+    gpu = notebook.stem not in WITHOUT_GPU
     return {
         "id": f"{owner}/{title.replace(' ', '-')}",
         "title": title,
@@ -119,8 +135,8 @@ def _kernel(notebook, owner, data, contest, before):
         "language": "python",
         "kernel_type": "notebook",
         "is_private": True,
-        "enable_gpu": True,
-        "machine_shape": "NvidiaTeslaT4Highmem",  # two T4
+        "enable_gpu": gpu,
+        "machine_shape": ACCELERATOR if gpu else "",
         "enable_internet": False,
         "dataset_sources": [f"{owner}/{KIT}", *data],
         "competition_sources": contest,
@@ -139,7 +155,10 @@ def instructions(kernels: list[dict]) -> str:
         f"--timeout {SECONDS}\n  kaggle kernels status {kernel['id']}"
         for kernel in kernels
     ]
-    data = _REAL if kernels[0]["competition_sources"] else _SIMULATED
+    first = kernels[0]
+    data = _REAL if first["competition_sources"] else _SIMULATED
+    if data == _REAL and len(first["dataset_sources"]) == 1:
+        data += _EXCERPT
     return _TEXT.format(kit=FOLDER / KIT, pushes="\n".join(pushes), data=data)
 
 
@@ -168,6 +187,10 @@ competition has no test shards and few others: attach data sets that hold them,
 DATA=owner/name,owner/other. As they are, the notebooks train nine members at
 the paper's size: for less, set `members` and `steps` in the first code cell.
 DATA=sample tries everything on simulated data first."""
+_EXCERPT = f"""
+
+Nothing else is attached now: 02, 03 and 04 have `holdout_fraction = {HOLDOUT}`,
+since few videos are there to hold out, and 04 will find no test shards."""
 
 
 def main() -> None:
