@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import data, ensemble, inference, presets
-from kit.inference import rank, state
+from kit import data, ensemble, inference, presets, submission
+from kit.inference import scoring, state
 from kit.ranking import Ranking
 from kit.spec import FrameSpec
 from kit.splits import Holdout
@@ -40,7 +41,9 @@ def test_the_papers_ranges(first, last, shifts):
     assert inference.shift_range(first, last, 5) == shifts
 
 
-@pytest.mark.parametrize(("first", "last"), [(1, -1), (0, 6), (-6, 0)])
+@pytest.mark.parametrize(
+    ("first", "last"), [(1, -1), (0, 6), (-6, 0), (-0.5, 0.5)]
+)
 def test_an_empty_or_too_long_range_is_refused(first, last):
     with pytest.raises(ValueError, match=f"first={first}, last={last}"):
         inference.shift_range(first, last, 5)
@@ -156,11 +159,15 @@ def test_localize_names_the_classes_and_ends_with_the_video(model):
     [
         np.zeros((8, 1152), np.float32),
         np.zeros((8, 1024), np.uint8),
+        np.zeros((2, 8, 1152), np.uint8),
+        np.zeros(1152, np.uint8),
+        np.zeros((0, 1152), np.uint8),
     ],
 )
 def test_frames_that_are_not_the_models_are_refused(model, frames):
-    with pytest.raises(ValueError, match="uint8 frames of 1152"):
-        inference.localize(model, frames)
+    for look in (inference.localize, lambda *a: inference.shifted(*a, 5)):
+        with pytest.raises(ValueError, match="uint8 frames of 1152"):
+            look(model, frames)
 
 
 def test_a_video_is_found_and_a_missing_one_named(sample):
@@ -179,16 +186,18 @@ def few(sample):
     return data.list_shards(sample, "test")
 
 
-def same(one, two):
-    for field in ("class_ids", "video_ids", "starts", "offsets", "order"):
+def same(one, two, scores=True):
+    fields = ("class_ids", "video_ids", "starts", "offsets", "order")
+    for field in (*fields, "scores") if scores else fields:
         np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
-    np.testing.assert_array_equal(one.scores, two.scores)
 
 
 def scores_of(model, shards, **options):
     """Score by class, video and start, as rank_segments lists it."""
     found = {}
-    for name, ranking in rank.rank_segments(model, shards, **options).items():
+    for name, ranking in inference.rank_segments(
+        model, shards, **options
+    ).items():
         for class_id in ranking.class_ids:
             span = ranking.span(class_id)
             listed = ranking.order[span]
@@ -289,79 +298,270 @@ def test_only_the_videos_best_classes_are_candidates(model, few):
         few, num_classes=None, with_ids=True
     ).as_numpy_iterator():
         lengths |= zip(ids, inputs["mask"].sum(axis=1), strict=True)
-    found = scores_of(model, few, video_level=video_level, top_classes=2)
     # Odd lengths: the first and, of the equal two, the one that comes first.
-    listed = {c: {video for video, _ in found["tta", c]} for c in (2, 5, 11)}
     odd = {video for video, length in lengths.items() if length % 2}
-    assert listed[2] == odd
-    assert listed[5] == set(lengths)
-    assert listed[11] == set(lengths) - odd
+    candidates = {2: odd, 5: set(lengths), 11: set(lengths) - odd}
+    plain = scores_of(model, few)
+    for multiply in (False, True):
+        found = scores_of(
+            model,
+            few,
+            video_level=video_level,
+            top_classes=2,
+            multiply=multiply,
+        )
+        for column, (class_id, videos) in enumerate(candidates.items()):
+            listed = [video for video, _ in found["tta", class_id]]
+            # The others come last, and none is missing.
+            count = sum(video in videos for video in listed)
+            assert set(listed[:count]) == videos
+            assert set(listed) == set(lengths)
+            for (video, start), score in plain["tta", class_id].items():
+                weight = [0.9, 0.5, 0.5] if video in odd else [0.1, 0.2, 0.7]
+                expected = score * (weight[column] if multiply else 1)
+                if video not in videos:
+                    expected *= scoring.LAST
+                given = found["tta", class_id][video, start]
+                assert given == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_class_without_a_candidate_still_has_a_valid_list(
+    model, few, tmp_path
+):
+    def video_level(frames, mask):
+        return np.tile([0.1, 0.9, 0.0], (len(mask), 1))
+
+    ranking = inference.rank_segments(
+        model, few, video_level=video_level, multiply=False, top_classes=1
+    )["tta"]
+    path = tmp_path / "a.csv"
+    submission.write_csv(ranking, path, class_ids=[2, 5, 11])
+    same(ranking, inference.rank_segments(model, few)["tta"], scores=False)
+    assert path.exists()
+
+
+def with_classes(class_ids):
+    return presets.build("GatedNetVLAD", class_ids=class_ids, scale="tiny")
+
+
+@pytest.mark.parametrize(
+    ("video_level", "message"),
+    [
+        (
+            lambda: inference.mean_over_snippets(with_classes([11, 5, 2])),
+            r"classes of the model.*\[11, 5, 2\]",
+        ),
+        (
+            lambda: inference.over_whole_video(with_classes([2, 5, 11, 13])),
+            "4 classes",
+        ),
+        (lambda: lambda _, mask: np.full((len(mask), 4), 0.5), "3.*, 4"),
+        (lambda: lambda _, mask: np.full((len(mask), 1), 0.5), "3.*, 1"),
+        (lambda: lambda _, mask: np.full((len(mask), 3), -0.1), "from -0.1"),
+        (lambda: lambda _, mask: np.full((len(mask), 3), 1.1), "to 1.1"),
+        (lambda: lambda _, mask: np.full((len(mask), 3), np.nan), "nan"),
+    ],
+)
+def test_a_video_level_that_does_not_fit_is_refused(
+    model, few, video_level, message
+):
+    with pytest.raises(ValueError, match=message):
+        inference.rank_segments(model, few, video_level=video_level())
 
 
 class Killed(Exception):
     pass
 
 
-def test_a_killed_run_goes_on_to_the_same_ranking(
-    model, few, tmp_path, monkeypatch
-):
-    shards = split_shards(few, tmp_path)
-    monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
+@pytest.fixture
+def saved_often(monkeypatch):
     monkeypatch.setattr(state, "SAVE_SECONDS", 0)
-    options = dict(shifts=(-1, 1), k=40)
-    whole = inference.rank_segments(model, shards, **options)
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """Notes how many videos each batch had that was given to the model."""
+    videos, of_videos = [], inference.Scoring.of_videos
+
+    def noted(self, model, frames, mask):
+        videos.append(len(mask))
+        return of_videos(self, model, frames, mask)
+
+    monkeypatch.setattr(inference.Scoring, "of_videos", noted)
+    return videos
+
+
+def stop_after(batches):
     seen = []
 
-    def progress(done, total, segments):
-        seen.append(done)
-        if len(seen) in (3, 5):
+    def progress(*now):
+        seen.append(now)
+        if len(seen) == batches:
             raise Killed
 
-    options |= dict(folder=tmp_path / "state", progress=progress)
-    for _ in range(2):
+    return progress
+
+
+def test_a_killed_run_goes_on_to_the_same_ranking(
+    model, few, tmp_path, saved_often, predicted
+):
+    shards = split_shards(few, tmp_path)
+    options = dict(shifts=(-1, 1), k=40, batch_size=4)
+    whole = inference.rank_segments(model, shards, **options)
+    batches = predicted[:]
+    assert len(batches) > 5
+    predicted.clear()
+    options |= dict(folder=tmp_path / "state")
+    for taken in (3, 2):
         with pytest.raises(Killed):
-            inference.rank_segments(model, shards, **options)
-    again = inference.rank_segments(model, shards, **options)
-    assert seen == [0, 1, 2, 2, 3, 3, 4, 5]
+            inference.rank_segments(
+                model, shards, progress=stop_after(taken), **options
+            )
+    counts = []
+    again = inference.rank_segments(
+        model, shards, progress=lambda *now: counts.append(now), **options
+    )
+    # No batch is given to the model twice, and none is left out.
+    assert predicted == batches
+    assert [now[2] for now in counts][-1] == len(whole["tta"].starts)
+    assert counts[0][2] > counts[-1][2] / len(batches) * 4
+    assert {now[1] for now in counts} == {5} and counts[-1][0] == 5
     for name in whole:
         same(again[name], whole[name])
     assert not list((tmp_path / "state").iterdir())
 
 
-def split_shards(shards, folder):
-    """The records of some shards in five small ones."""
+def test_a_kill_while_a_ranking_is_saved_loses_nothing(
+    model, few, tmp_path, saved_often, predicted, monkeypatch
+):
+    save = Ranking.save
+
+    def killed(ranking, path):
+        if path.name == "test.npz":
+            raise Killed
+        save(ranking, path)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Ranking, "save", killed)
+        inference.rank_part(model, few, "1/1", tmp_path)
+    predicted.clear()
+    inference.rank_part(model, few, "1/1", tmp_path)
+    assert predicted == []
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"test.npz", "test-plain.npz", "test.json"}
+
+
+def test_what_is_ranked_already_is_not_ranked_again(
+    model, few, tmp_path, predicted
+):
+    scratch = tmp_path / "scratch"
+
+    def rank(model=model, shards=few, scoring=None, **options):
+        predicted.clear()
+        options = dict(split="holdout", scratch=scratch) | options
+        return inference.rank_part(
+            model, shards, "1/1", tmp_path, scoring=scoring, **options
+        )
+
+    once = rank()
+    assert predicted and (scratch / "holdout-plain.npz").exists()
+    # Elsewhere, as on another day; on disk, not in memory.
+    moved = tmp_path / "mount"
+    moved.mkdir()
+    copies = [shutil.copy(shard, moved) for shard in few]
+    again = rank(shards=copies)
+    assert not predicted
+    for name in once:
+        same(again[name], once[name])
+        assert isinstance(again[name].order, np.memmap)
+        assert isinstance(again[name].scores, np.memmap)
+    other = presets.build(
+        "GatedNetVLAD", class_ids=[2, 5, 11], scale="tiny", seed=7
+    )
+    (tmp_path / "new").mkdir()
+    fewer = split_shards(few[:1], tmp_path / "new")[:1]
+    replaced = [shutil.copy(fewer[0], moved / Path(few[0]).name), *copies[1:]]
+    for changed in (
+        dict(model=other),
+        dict(shards=few[:1]),
+        dict(shards=replaced),
+        dict(scoring=dict(shifts=(0, 1))),
+        dict(k=9),
+        dict(holdout=Holdout(0.5), part="holdout"),
+    ):
+        rank(**changed)
+        assert predicted, changed
+        rank(**changed)
+        assert not predicted, changed
+
+
+@pytest.mark.parametrize("damage", ["state.json", "tta"])
+def test_a_damaged_state_says_what_to_do(
+    model, few, tmp_path, saved_often, damage
+):
+    call = dict(model=model, shards=few, folder=tmp_path, batch_size=4)
+    with pytest.raises(Killed):
+        inference.rank_segments(**call, progress=stop_after(2))
+    (path,) = tmp_path.glob(damage + "*")
+    for content in (b"{", None):
+        path.write_bytes(content) if content else path.unlink()
+        if path.name == "state.json" and not content:
+            continue  # then there is no state
+        with pytest.raises(ValueError, match="remove the folder to start"):
+            inference.rank_segments(**call)
+
+
+def test_numbers_of_numpy_do_as_options(model, few, tmp_path, saved_often):
+    one, two = np.int64(-1), np.int64(1)
+    found = inference.rank_segments(
+        model,
+        few,
+        shifts=(one, two),
+        k=np.int64(9),
+        leave_out=(two, two),
+        folder=tmp_path,
+    )
+    plain = inference.rank_segments(
+        model, few, shifts=(-1, 1), k=9, leave_out=(1, 1)
+    )
+    same(found["tta"], plain["tta"])
+
+
+def split_shards(shards, folder, count=5):
+    """The records of some shards in so many small ones."""
     import tensorflow as tf
 
     records = list(tf.data.TFRecordDataset(shards).as_numpy_iterator())
     paths = []
-    for number in range(5):
-        paths.append(str(folder / f"test{number}.tfrecord"))
+    for number in range(count):
+        paths.append(str(folder / f"test{number:02}.tfrecord"))
         with tf.io.TFRecordWriter(paths[-1]) as writer:
-            for record in records[number::5]:
+            for record in records[number::count]:
                 writer.write(record)
     return paths
 
 
-def test_the_state_of_another_run_is_refused(model, few, tmp_path, monkeypatch):
+def test_the_state_of_another_run_is_refused(model, few, tmp_path, saved_often):
     shards = split_shards(few, tmp_path)
-    monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
-    monkeypatch.setattr(state, "SAVE_SECONDS", 0)
-
-    def stop(done, *_):
-        if done:
-            raise Killed
-
-    with pytest.raises(Killed):
-        inference.rank_segments(
-            model, shards, folder=tmp_path / "state", progress=stop
-        )
     other = presets.build(
         "GatedNetVLAD", class_ids=[2, 5, 11], scale="tiny", seed=7
     )
-    for changed in (dict(model=other), dict(shards=shards[1:]), dict(k=9)):
-        call = dict(model=model, shards=shards) | changed
-        with pytest.raises(ValueError, match="another folder|another"):
-            inference.rank_segments(**call, folder=tmp_path / "state")
+    call = dict(model=model, shards=shards, batch_size=4)
+    call |= dict(video_level=inference.mean_over_snippets(model))
+    call |= dict(folder=tmp_path / "state")
+    with pytest.raises(Killed):
+        inference.rank_segments(**call, progress=stop_after(2))
+    for changed in (
+        dict(model=other),
+        dict(shards=shards[1:]),
+        dict(k=9),
+        dict(batch_size=3),
+        dict(video_level=inference.mean_over_snippets(other)),
+        dict(video_level=inference.over_whole_video(model)),
+        dict(top_classes=2, multiply=False),
+    ):
+        with pytest.raises(ValueError, match="another folder"):
+            inference.rank_segments(**call | changed)
 
 
 def test_parts_merge_into_the_ranking_of_a_single_run(model, few, tmp_path):
@@ -379,7 +579,7 @@ def test_parts_merge_into_the_ranking_of_a_single_run(model, few, tmp_path):
 
 @pytest.mark.parametrize("averaging", ["mean", "rank"])
 def test_parts_made_apart_are_put_together(
-    model, few, tmp_path, averaging, capsys
+    model, few, tmp_path, averaging, capsys, predicted
 ):
     shards = split_shards(few, tmp_path)
     scoring = dict(shifts=(0, 1), averaging=averaging)
@@ -401,8 +601,23 @@ def test_parts_made_apart_are_put_together(
     inference.stop_unless_merged([merged])
     for name in whole:
         same(merged[name], whole[name])
-    # A part that is there is not made again: no shard is read.
-    same(rank_part("1/3", shards=[])["tta"], whole["tta"])
+    for part in ("1/3", "3/3"):  # what is there is not made again
+        predicted.clear()
+        same(rank_part(part)["tta"], whole["tta"])
+        assert not predicted
+
+
+def test_parts_of_other_shards_are_no_parts(model, few, tmp_path):
+    shards = split_shards(few, tmp_path)
+    # A machine that has yet to download two shards, and the data of last week.
+    assert inference.rank_part(model, shards[:3], "1/2", tmp_path) == {}
+    assert inference.rank_part(model, shards, "2/2", tmp_path) == {}
+    found = inference.rank_part(model, shards, "1/2", tmp_path)
+    same(found["tta"], inference.rank_segments(model, shards)["tta"])
+    # More parts than shards.
+    for part in range(1, 9):
+        found = inference.rank_part(model, shards[:5], f"{part}/8", tmp_path)
+    same(found["tta"], inference.rank_segments(model, shards)["tta"])
 
 
 @pytest.mark.parametrize("part", ["", "0/3", "4/3", "1-3", "1/0", "a/b"])
@@ -411,13 +626,49 @@ def test_a_part_must_be_one_of_so_many(model, part, tmp_path):
         inference.rank_part(model, ["x"], part, tmp_path)
 
 
-def test_a_video_in_two_shards_is_an_error(model, few, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", [1, 40])
+def test_a_video_in_two_shards_is_named_or_left_out(
+    model, sample, tmp_path, at
+):
+    import tensorflow as tf
+
+    shards = data.list_shards(sample, "train")  # more videos than in test
+    shards = split_shards(shards, tmp_path, count=40)
+    whole = inference.rank_segments(model, shards)["tta"]
+    twice = str(tmp_path / "twice.tfrecord")
+    Path(twice).write_bytes(Path(shards[0]).read_bytes())
+    shards.insert(at, twice)
+    message = "occur once.*twice.tfrecord', record=0"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        inference.rank_segments(model, shards)
+    report = data.Report()
+    for on_error in (report, "skip"):
+        with pytest.warns(UserWarning, match="twice.tfrecord: kept 0"):
+            found = inference.rank_segments(model, shards, on_error=on_error)
+        same(found["tta"], whole)
+    assert report.table()["kept"].sum() == len(np.unique(whole.video_ids))
+
+
+@pytest.mark.filterwarnings("default:Bad input")  # of the run that is killed
+def test_a_run_that_goes_on_reports_all_that_was_left_out(
+    model, few, tmp_path, saved_often
+):
     shards = split_shards(few, tmp_path)
-    twice = tmp_path / "test9.tfrecord"
-    twice.write_bytes(Path(shards[0]).read_bytes())
-    monkeypatch.setattr(rank, "SHARDS_AT_ONCE", 1)
-    with pytest.raises(ValueError, match="twice"):
-        inference.rank_segments(model, [*shards, str(twice)])
+    twice = str(tmp_path / "test9.tfrecord")
+    Path(twice).write_bytes(Path(shards[0]).read_bytes())
+    call = dict(shards=[shards[0], twice, *shards[1:]], batch_size=4)
+    call |= dict(model=model, folder=tmp_path / "state", on_error="skip")
+    with pytest.raises(Killed):
+        inference.rank_segments(**call, progress=stop_after(8))
+    with pytest.warns(UserWarning, match="test9.tfrecord: kept 0"):
+        found = inference.rank_segments(**call)
+    same(found["tta"], inference.rank_segments(model, shards)["tta"])
+
+
+def test_one_path_is_a_list_of_one(model, few):
+    one = inference.rank_segments(model, few[:1])["tta"]
+    for path in (few[0], Path(few[0])):
+        same(inference.rank_segments(model, path)["tta"], one)
 
 
 def test_progress_tells_shards_and_time_left(capsys):
@@ -436,15 +687,21 @@ def test_progress_tells_shards_and_time_left(capsys):
         (dict(shifts=(1, 0)), "first=1, last=0"),
         (dict(averaging="median"), "averaging='median'"),
         (dict(leave_out=(-1, 2)), "leave_out"),
+        (dict(leave_out=()), "leave_out"),
         (dict(top_classes=3), "top_classes=3"),
+        (dict(top_classes=1.5, video_level=np.ones), "top_classes=1.5"),
+        (dict(multiply=False, video_level=np.ones), "multiply=False"),
         (dict(k=0), "k=0"),
+        (dict(shards=[]), r"shards=\[\]"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_read(
     model, options, message
 ):
     with pytest.raises(ValueError, match=message):
-        inference.rank_segments(model, ["missing.tfrecord"], **options)
+        inference.rank_segments(
+            model, **dict(shards=["missing.tfrecord"]) | options
+        )
 
 
 def test_a_video_shorter_than_a_segment_is_one_segment(model):

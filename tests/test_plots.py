@@ -29,6 +29,7 @@ SCORES = pd.DataFrame(
         "start": np.repeat([0, 5, 10, 15], 2),
         "end": np.repeat([5, 10, 15, 18], 2),
         "class_id": [3, 7] * 4,
+        "name": ["Guitar", ""] * 4,
         "score": RNG.random(8),
     }
 )
@@ -95,7 +96,8 @@ DRAWN = {
     "learning_curves_from": lambda: plots.learning_curves(
         {"BERTMean": HISTORY}, 0.4, {"BERTMean": 0.5}
     ),
-    "timeline": lambda: plots.timeline(SCORES, RATINGS, SPEC, NAMES),
+    "timeline": lambda: plots.timeline(SCORES, RATINGS),
+    "timeline_alone": lambda: plots.timeline(SCORES),
     "gains": lambda: plots.gains(
         pd.DataFrame({"a": [0.5], "b": [0.6]}, index=["BERTMean"]),
         "a",
@@ -153,7 +155,8 @@ def test_every_figure_says_what_its_axes_are(name):
 
 
 def test_the_timeline_draws_what_it_was_given():
-    figure = plots.timeline(SCORES, RATINGS, SPEC, NAMES)
+    shuffled = SCORES.sample(frac=1, random_state=0)
+    figure = plots.timeline(shuffled, RATINGS)
     try:
         assert [axes.get_title(loc="left") for axes in figure.axes] == [
             "Guitar",
@@ -163,8 +166,47 @@ def test_the_timeline_draws_what_it_was_given():
         expected = SCORES[SCORES["class_id"] == 3]["score"]
         np.testing.assert_allclose(drawn.values, expected)
         assert list(drawn.edges) == [0, 5, 10, 15, 18]
+        shades = [
+            (patch.get_x(), patch.get_width())
+            for patch in figure.axes[0].patches[1:]
+        ]
+        assert shades == [(0, 5), (5, 5)]
     finally:
         plt.close(figure)
+
+
+def test_the_timeline_of_a_thousand_classes_shows_the_best_few():
+    count = 1000
+    table = pd.DataFrame({"start": np.repeat([0, 5, 10], count)})
+    table["end"] = table["start"] + 5
+    table["class_id"] = np.tile(np.arange(count), 3)
+    table["name"] = [f"class {i}" for i in table["class_id"]]
+    table["score"] = 0.1
+    best = [7, 900, 30, 411, 2, 5]
+    table.loc[table["class_id"].isin(best) & (table["start"] == 5), "score"] = 1
+    figure = plots.timeline(table)
+    try:
+        titles = [axes.get_title(loc="left") for axes in figure.axes]
+        assert titles == [f"class {i}" for i in sorted(best)]
+        assert figure.get_size_inches()[1] < 10
+    finally:
+        plt.close(figure)
+    figure = plots.timeline(table.nlargest(3, "score"), most=9)  # gaps
+    try:
+        assert len(figure.axes) == 3
+        assert list(figure.axes[0].patches[0].get_data().edges) == [5, 10]
+    finally:
+        plt.close(figure)
+    gap = table[(table["class_id"] == 7) & (table["start"] != 5)]
+    figure = plots.timeline(gap)
+    try:
+        drawn = figure.axes[0].patches[0].get_data()
+        assert list(drawn.edges) == [0, 5, 10, 15]
+        np.testing.assert_array_equal(drawn.values, [0.1, np.nan, 0.1])
+    finally:
+        plt.close(figure)
+    with pytest.raises(ValueError, match="a row of `localize`"):
+        plots.timeline(table[:0])
 
 
 @pytest.fixture

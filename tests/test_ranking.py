@@ -207,3 +207,11 @@ def test_bad_input_is_refused(tmp_path):
     np.savez(path, format=99, class_ids=[0])
     with pytest.raises(ValueError, match="format"):
         Ranking.load(path)
+    np.savez(path, format=1, class_ids=[0])
+    with pytest.raises(ValueError, match="cut.npz with class_ids"):
+        Ranking.load(path)
+    ranking.save(path)
+    whole = dict(np.load(path))
+    np.savez(path, **whole, extra=[1])
+    with pytest.raises(ValueError, match="cut.npz with .*extra"):
+        Ranking.load(path)

@@ -1,4 +1,6 @@
 import gzip
+import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from kit.submission.segments import Segments, format_segments, parse_segments
 from tests.test_ranking import listed
 
 IDENTIFIER = st.text(
-    st.characters(codec="utf-8", exclude_characters=' :,"\n\r\0'),
+    st.characters(
+        codec="utf-8", exclude_characters=' :,"', exclude_categories=["Cc"]
+    ),
     min_size=1,
     max_size=12,
 )
@@ -99,6 +103,12 @@ ACCEPTED = {
     "quotes": b'"Class","Segments"\n3,"ab:0 ab:5"\n"7","cd:10 ab:0"\n',
 }
 REFUSED = {
+    "a header in one field": (b'"Class,Segments"\n3,ab:0\n', "line 1: the"),
+    "a header with quotes inside": (b'Class","Segments\n3,ab:0\n', "line 1"),
+    "a header with many quotes": (b'""Class"""",Segments"\n3,a:0\n', "line 1"),
+    "a tab": (GOOD + b"9,ab:0 a\tb:5\n", "line 4: pair 2"),
+    "a carriage return": (GOOD + b"9,ab\r:0 cd:5\n", "line 4: pair 1"),
+    "a vertical tab": (GOOD + b"9,ab:0 \x0bcd:5\n", "line 4: pair 2"),
     "no header": (GOOD[15:], "line 1: the header must be"),
     "another header": (b"Class;Segments\n3,ab:0\n", "line 1: the header"),
     "nothing": (b"", ""),
@@ -177,6 +187,103 @@ def test_validate_knows_the_order_of_scores(tmp_path):
     path.write_bytes(b"Class,Segments\n1,b:0 a:0 c:0\n")
     with pytest.raises(ValueError, match="a:0 scores higher than b:0"):
         submission.validate(path, [1], ranking=ranking)
+
+
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b"1,a:0 c:0 b:0", "class 1: the ranking does not list c:0"),
+        (b"1,c:0 b:0", "class 1: the ranking does not list c:0"),
+        (b"2,b:0", "class 2: the ranking does not list b:0"),
+    ],
+)
+def test_what_the_ranking_does_not_list_is_named(
+    tmp_path, row, message, scores
+):
+    path = tmp_path / "a.csv"
+    ranking = Ranking.from_scores(
+        [[0.9], [0.5], [0.1]], [1], ["a", "b", "c"], [0, 0, 0], k=1
+    )
+    if not scores:
+        ranking.scores = None
+    path.write_bytes(b"Class,Segments\n" + row + b"\n")
+    with pytest.raises(ValueError, match=message):
+        submission.validate(path, ranking=ranking)
+
+
+def test_a_file_that_is_refused_does_not_appear(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    ranking = Ranking([3, 7], ["a"], [0], [0, 1, 1], [0], [0.5])
+    with pytest.raises(ValueError, match="class 7 lists 0"):
+        submission.write_csv(ranking, path, class_ids=[3, 7])
+    with pytest.raises(ValueError, match="no row for 1 classes"):
+        submission.write_csv(ranking, path, class_ids=[3, 7, 9])
+    assert not list(tmp_path.iterdir())
+    submission.write_csv(ranking, path)
+    good = Ranking([3], ["a"], [0], [0, 1], [0], [0.5])
+    submission.write_csv(good, path, class_ids=[3])
+    assert submission.validate(path, [3])["segments"] == 1
+
+
+@pytest.mark.parametrize(
+    "video_id", ["a b", "a:b", "a,b", 'a"b', "", "a\nb", "tab\t", b"a\0b"]
+)
+def test_an_id_that_the_format_cannot_hold_is_refused(tmp_path, video_id):
+    ranking = Ranking.from_scores(
+        [[0.9], [0.8], [0.7]], [3], ["fine", video_id, "longer id"[:6]], [0] * 3
+    )
+    raw = video_id.encode() if isinstance(video_id, str) else video_id
+    with pytest.raises(ValueError, match=re.escape(f"video_id={raw!r}")):
+        submission.write_csv(ranking, tmp_path / "a.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_segment_at_all_may_be_known(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(GOOD)
+    with pytest.raises(ValueError, match="line 2: there is no segment ab:0"):
+        submission.validate(path, segments=([], []))
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory):
+    """100,000 pairs, each with an id and a start of its own: 1.1 MB."""
+    path = tmp_path_factory.mktemp("sparse") / "a.csv"
+    pairs = [(f"{i:x}", i) for i in range(submission.K)]
+    rows = [f"{c},{text_of(pairs).decode()}" for c in (3, 7)]
+    path.write_text("\n".join(["Class,Segments", *rows, ""]))
+    return path, pairs
+
+
+def test_a_file_of_which_nothing_repeats_is_read_in_bounded_memory(sparse):
+    path, pairs = sparse
+    tracemalloc.start()
+    try:
+        found = submission.validate(path)
+        known = list(zip(*pairs, strict=True))
+        assert submission.validate(path, segments=known) == found
+        with pytest.raises(ValueError, match="there is no segment 1:1"):
+            submission.validate(path, segments=(["0"], [0]))
+        read = submission.read_csv(path)
+        submission.validate(path, ranking=read)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == {"classes": 2, "segments": 2 * submission.K}
+    expected = [(video.encode(), start) for video, start in pairs]
+    assert listed(read, 3) == listed(read, 7) == expected
+    assert peak < 2**28  # the file a hundred times over, not its square
+
+
+def test_a_repeat_is_found_where_hardly_anything_repeats(sparse, tmp_path):
+    path, pairs = sparse
+    pairs = [*pairs[:-1], pairs[5]]
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"Class,Segments\n3," + text_of(pairs))
+    for known in (None, list(zip(*pairs[:-1], strict=True))):
+        with pytest.raises(ValueError, match="class 3 lists 5:5 twice"):
+            submission.validate(path, segments=known)
 
 
 def test_the_cap_holds(tmp_path):

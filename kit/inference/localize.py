@@ -28,13 +28,14 @@ def localize(
         one frame a second), `class_id`, `name` and `score`.
 
     Raises:
-        ValueError: Where the frames are no bytes or not of the model's size.
+        ValueError: Where the frames are no bytes, not of the model's size,
+            of more than one video, or none.
     """
     spec = models.frame_spec(model)
     used = shift_range(*shifts, spec.segment_frames)
-    frames = np.asarray(frames)
-    mask = np.ones((1, len(frames)), bool)
-    blocks = list(segment_probabilities(model, frames[None], mask, used))
+    frames = np.asarray(frames)[None]
+    mask = np.ones(frames.shape[:2], bool)
+    blocks = list(segment_probabilities(model, frames, mask, used))
     starts = np.concatenate([starts for _, starts, _ in blocks])
     scores = np.concatenate([p.mean(axis=0) for _, _, p in blocks])
     class_ids = models.class_ids(model)
@@ -45,7 +46,7 @@ def localize(
             "score": scores.ravel(),
         }
     )
-    ends = np.minimum(table["start"] + spec.segment_frames, len(frames))
+    ends = np.minimum(table["start"] + spec.segment_frames, mask.size)
     table.insert(1, "end", ends)
     known = names or {}
     table.insert(3, "name", [known.get(i, str(i)) for i in table["class_id"]])

@@ -9,8 +9,9 @@ from pathlib import Path
 import keras
 
 from kit import models
-from kit.inference.rank import collect_lists, describe_run
+from kit.inference.rank import check_shards, collect_lists, describe_run
 from kit.inference.scoring import Scoring
+from kit.inference.state import write_json
 from kit.ranking import Ranking
 
 
@@ -33,68 +34,128 @@ def parse_part(part: str) -> tuple[int, int]:
 def rank_part(
     model: keras.Model,
     shards,
-    part: str,
+    share: str,
     folder,
     *,
+    split: str = "test",
+    scratch=None,
     scoring: dict | None = None,
     k: int = 100_000,
+    batch_size: int = 128,
     progress: Callable | None = None,
     **reading,
 ) -> dict[str, Ranking]:
-    """Ranks every n-th shard, and merges when all n parts are there.
+    """Ranks every n-th shard, and leaves a ranking when all n parts are there.
+
+    What the same call left before, of the same model, shards and options, is
+    not made again.  Shards are the same where their names and sizes are, in
+    order; folders may differ.
 
     Args:
-        model, shards, k, progress: As for `rank_segments`.
-        part: `"i/n"`, i from 1.  `"1/1"` ranks all shards in a single run.
-        folder: Where the parts are left, as `part-<run>-i-of-n-<list>.npz`.
-            Parts made elsewhere are copied here; one that is here, of the same
-            model and options, is not made again.
+        model, shards, k, batch_size, progress: As for `rank_segments`.
+        share: `"i/n"`, i from 1.  `"1/1"` ranks all shards in a single run.
+        folder: Where the ranking is left, as `<split>.npz`, with a JSON file
+            that tells of what; and before that the parts, as
+            `part-<run>-i-of-n-<list>.npz`.  Parts made elsewhere are copied
+            here.
+        split: Names the ranking.
+        scratch: Where the unshifted ranking is left, as `<split>-plain.npz`,
+            and the state of a run that is not over; None: in `folder`.
         scoring: Options of `Scoring`.
         reading: Options of `data.videos`.
 
     Returns:
-        What `rank_segments` returns for all shards in a single run, or
-        nothing while other parts are missing: see `stop_unless_merged`.
+        What `rank_segments` returns for all shards in a single run, on disk
+        until it is used, or nothing while other parts are missing: see
+        `stop_unless_merged`.
 
     Raises:
-        ValueError: Where `part` is not of that form.
+        ValueError: Where `share` is not of that form, and as `rank_segments`.
     """
-    number, count = parse_part(part)
-    folder = Path(folder)
+    number, count = parse_part(share)
     spec = models.frame_spec(model)
     scoring = Scoring(**(scoring or {}), segment_frames=spec.segment_frames)
-    mine = shards[number - 1 :: count]
-    if count == 1:
-        lists = collect_lists(
-            model, mine, scoring, k, folder / "state", progress, reading
+    shards = check_shards(shards)
+    reading["batch_size"] = batch_size
+    run = describe_run(model, shards, scoring, k, reading)
+    left = _Left(folder, scratch, split, run, scoring.plain)
+    if left.is_there():
+        return left.load()
+    mine = [left.part(number, count, name) for name in scoring.names]
+    if not all(path.exists() for path in mine):
+        lists, state = collect_lists(
+            model,
+            shards[number - 1 :: count],
+            scoring,
+            k,
+            reading,
+            left.scratch / f"{split}-state-{number}",
+            run | {"share": share},
+            progress,
         )
-        return scoring.finish(lists, k)
-    run = describe_run(model, scoring, k, reading)
-    mark = hashlib.blake2b(json.dumps(run).encode(), digest_size=4).hexdigest()
+        if count == 1:
+            left.save(scoring.finish(lists, k))
+        else:
+            for name, path in zip(scoring.names, mine, strict=True):
+                lists.pop(name).save(path)
+        state.remove()  # now that what it held is safe
+    if count > 1:
+        merged = left.merge_parts(count, scoring.names, k)
+        if merged is None:
+            return {}
+        left.save(scoring.finish(merged, k))
+    return left.load()
 
-    def file(part, name):
-        return folder / f"part-{mark}-{part}-of-{count}-{name}.npz"
 
-    if not all(file(number, name).exists() for name in scoring.names):
-        scratch = folder / f"state-{number}"
-        lists = collect_lists(
-            model, mine, scoring, k, scratch, progress, reading
-        )
-        for name, ranking in lists.items():
-            ranking.save(file(number, name))
-    files = {
-        name: [file(other, name) for other in range(1, count + 1)]
-        for name in scoring.names
-    }
-    missing = sum((not p.exists()) for paths in files.values() for p in paths)
-    if missing:
-        print(f"part {part} is done; {missing} lists of others are missing")
-        return {}
-    merged = {
-        name: Ranking.merge(map(Ranking.load, paths), k)
-        for name, paths in files.items()
-    }
-    return scoring.finish(merged, k)
+class _Left:
+    """What `rank_part` leaves on disk of one run."""
+
+    def __init__(self, folder, scratch, split, run, plain):
+        self.folder, self.scratch = Path(folder), Path(scratch or folder)
+        self.run, self.about = run, self.folder / f"{split}.json"
+        self.files = {"tta": self.folder / f"{split}.npz"}
+        if plain:
+            self.files["plain"] = self.scratch / f"{split}-plain.npz"
+
+    def part(self, number, count, name) -> Path:
+        text = json.dumps(self.run).encode()
+        mark = hashlib.blake2b(text, digest_size=4).hexdigest()
+        return self.folder / f"part-{mark}-{number}-of-{count}-{name}.npz"
+
+    def merge_parts(self, count, names, k):
+        """All parts of each list in one, or None where some are missing."""
+        files = {
+            name: [self.part(i, count, name) for i in range(1, count + 1)]
+            for name in names
+        }
+        missing = sum(not p.exists() for paths in files.values() for p in paths)
+        if missing:
+            print(f"this part is done; {missing} lists of others are missing")
+            return None
+        return {
+            name: Ranking.merge(map(Ranking.load, paths), k)
+            for name, paths in files.items()
+        }
+
+    def is_there(self) -> bool:
+        """Whether rankings of this run are there, and not of another."""
+        if not all(p.exists() for p in (self.about, *self.files.values())):
+            return False
+        return self.about.read_text() == json.dumps(self.run)
+
+    def save(self, rankings) -> None:
+        # While a ranking is replaced, nothing says of what it is.
+        self.about.unlink(missing_ok=True)
+        for name, path in self.files.items():
+            rankings.pop(name).save(path)
+        write_json(self.about, self.run)
+
+    def load(self) -> dict[str, Ranking]:
+        """The rankings, on disk until they are used: each has 0.8 GB."""
+        return {
+            name: Ranking.load(path, mmap=True)
+            for name, path in self.files.items()
+        }
 
 
 def stop_unless_merged(rankings) -> None:

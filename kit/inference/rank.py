@@ -1,21 +1,19 @@
 """Every segment of every video ranked, some shards after the other."""
 
-import hashlib
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
-import numpy as np
 
 from kit import data, models
-from kit.inference.scoring import Scoring
+from kit.inference.scoring import Scoring, weights_digest
 from kit.inference.state import State
 from kit.ranking import Ranking, TopK
 from kit.splits import Holdout
 
-FORMAT = 1
-# Read in one stretch: a test shard holds a dozen videos, too few for a batch.
-SHARDS_AT_ONCE = 32
+FORMAT = 2
 
 
 def rank_segments(
@@ -26,13 +24,14 @@ def rank_segments(
     averaging: str = "mean",
     leave_out: tuple[int, int] = (0, 0),
     video_level: Callable | None = None,
+    multiply: bool = True,
     top_classes: int | None = None,
     plain: bool = True,
     holdout: Holdout | None = None,
     part: str = "all",
     k: int = 100_000,
     batch_size: int = 32,
-    on_error: str = "stop",
+    on_error="stop",
     folder=None,
     progress: Callable | None = None,
 ) -> dict[str, Ranking]:
@@ -44,17 +43,19 @@ def rank_segments(
     Args:
         model: Its classes are the ones ranked; see `models.restrict_classes`.
         shards: From `data.list_shards`.
-        shifts, averaging, leave_out, video_level, top_classes, plain: See
-            `Scoring`.
+        shifts, averaging, leave_out, video_level, multiply, top_classes, plain:
+            See `Scoring`.
         holdout: The hold-out that `part` speaks of.
         part: Which videos, see `kit.splits`.
         k: Longest list of a class.
         batch_size: Videos read at a time.
-        on_error: `"stop"` or `"skip"`, see `kit.data`.
+        on_error: `"stop"`, `"skip"` or a `Report`, see `kit.data`.
         folder: Scratch in which the state is kept every five minutes, so that
-            the same call goes on after a kill, to the identical result.  At
-            full size it takes 0.8 GB a list.
-        progress: Called with (shards done, shards, segments so far) as it
+            the same call goes on after a kill, to the identical result; what
+            was ranked is read again, but not by the model.  At full size it
+            takes 0.8 GB a list.  It is empty when the call returns:
+            `rank_part` is for results that must outlive the process.
+        progress: Called with (shards read, shards, segments so far) as it
             goes on, such as `print_progress()`.
 
     Returns:
@@ -62,82 +63,124 @@ def rank_segments(
         without shifts, both from the same pass.
 
     Raises:
-        ValueError: For bad options or records, a video in two shards, or a
-            `folder` that holds the state of another run.
+        ValueError: For bad options, or a `folder` that holds the state of
+            another run.  For bad records and a video in two shards what
+            `data.videos` raises.
     """
     scoring = Scoring(
         shifts,
         averaging,
         leave_out,
         video_level,
+        multiply,
         top_classes,
         plain,
         models.frame_spec(model).segment_frames,
     )
+    shards = check_shards(shards)
     reading = dict(
         holdout=holdout or Holdout(),
         part=part,
         batch_size=batch_size,
         on_error=on_error,
     )
-    lists = collect_lists(model, shards, scoring, k, folder, progress, reading)
+    run = describe_run(model, shards, scoring, k, reading) if folder else {}
+    lists, state = collect_lists(
+        model, shards, scoring, k, reading, folder, run, progress
+    )
+    state.remove()
     return scoring.finish(lists, k)
 
 
+def check_shards(shards) -> list[str]:
+    """At least one path, as a list of text."""
+    one = isinstance(shards, str | os.PathLike)
+    shards = [str(shard) for shard in ([shards] if one else shards)]
+    if not shards:
+        raise ValueError(
+            "`shards` must name at least one file: see `data.list_shards`. "
+            "Received: shards=[]"
+        )
+    return shards
+
+
 def collect_lists(
-    model, shards, scoring, k, folder, progress, reading
-) -> dict[str, Ranking]:
+    model, shards, scoring, k, reading, folder, run, progress
+) -> tuple[dict[str, Ranking], State]:
     """The lists of `Scoring.names` over all segments, before they are fused.
 
     Arguments are those of `rank_segments`; `reading` holds the ones that
-    `data.videos` takes.
+    `data.videos` takes, `run` is from `describe_run`, and a slice of `shards`
+    may be empty.
+
+    Returns:
+        The lists, and the state, to be removed once what they become is safe.
     """
     class_ids = models.class_ids(model)
+    scoring.check_classes(class_ids)
     best = {name: TopK(class_ids, k) for name in scoring.names}
-    run = describe_run(model, scoring, k, reading) if folder else {}
-    state = State(folder, best, {**run, "shards": [*map(str, shards)]})
+    # Batches are counted, so they must be the same when the run goes on.
+    run = run | {"batch_size": reading["batch_size"]}
+    state = State(folder, best, run)
     count = state.restore()
-    progress = progress or (lambda done, total, segments: None)
-    progress(state.done, len(shards), count)
-    for first in range(state.done, len(shards), SHARDS_AT_ONCE):
-        stretch = shards[first : first + SHARDS_AT_ONCE]
-        videos = data.videos(
-            stretch,
+    report = data.Report.of(reading.get("on_error", "stop"))
+    # All in one pass, which finds a video that is in two shards.
+    videos = (
+        shards
+        and data.videos(
+            shards,
             num_classes=None,
             spec=models.frame_spec(model),
             with_ids=True,
             empty_ok=True,
-            **reading,
+            **reading | {"on_error": report},
         )
-        for inputs, _, ids in videos.as_numpy_iterator():
-            rows, starts, scores = scoring.of_videos(model, **inputs)
-            for name, values in scores.items():
-                best[name].add(values, ids[rows], starts)
-            count += len(rows)
-        state.keep(first + len(stretch))
-        progress(first + len(stretch), len(shards), count)
+        .skip(state.done)
+        .as_numpy_iterator()
+    )
+    for inputs, _, ids in videos:
+        rows, starts, scores = scoring.of_videos(model, **inputs)
+        for name, values in scores.items():
+            best[name].add(values, ids[rows], starts)
+        count += len(rows)
+        state.took_batch()
+        if progress:
+            progress(len(report.kept), len(shards), count)
     lists = {name: collector.ranking() for name, collector in best.items()}
-    state.remove()
-    return lists
+    return lists, state
 
 
-def describe_run(model, scoring, k, reading) -> dict:
-    """What makes two runs over the same shards the same."""
-    digest = hashlib.blake2b(digest_size=16)
-    for weights in model.get_weights():
-        digest.update(np.ascontiguousarray(weights).data)
+def describe_run(model, shards, scoring, k, reading) -> dict:
+    """What two runs must have in common to be one, as JSON has it."""
+    by_video = scoring.video_level
+    top = scoring.top_classes
     return {
         "format": FORMAT,
-        "model": digest.hexdigest(),
-        "shifts": list(scoring.shifts),
+        "model": weights_digest(model),
+        "shards": _names_and_sizes(shards),
+        "shifts": list(map(int, scoring.shifts)),
         "averaging": scoring.averaging,
         "lists": scoring.names,
-        "leave_out": list(scoring.leave_out),
-        "video_level": scoring.video_level is not None,
-        "top_classes": scoring.top_classes,
+        "leave_out": list(map(int, scoring.leave_out)),
+        "video_level": by_video and getattr(by_video, "digest", "unknown"),
+        "multiply": scoring.multiply,
+        "top_classes": None if top is None else int(top),
         "videos": repr((reading.get("holdout"), reading.get("part"))),
-        "k": k,
+        "k": int(k),
     }
+
+
+def _names_and_sizes(shards):
+    """What tells data sets apart, wherever they are mounted."""
+    from tensorflow.io import gfile
+
+    def size(shard):
+        return gfile.stat(shard).length if gfile.exists(shard) else None
+
+    with ThreadPoolExecutor(32) as pool:  # a bucket takes its time to answer
+        sizes = list(pool.map(size, shards))
+    names = map(os.path.basename, shards)
+    return [[*pair] for pair in zip(names, sizes, strict=True)]
 
 
 def print_progress(seconds: float = 10.0) -> Callable:
@@ -155,11 +198,10 @@ def print_progress(seconds: float = 10.0) -> Callable:
         last = now
         spent = max(now - begin[0], 1e-9)
         rate = (segments - begin[2]) / spent
-        left = spent / (done - begin[1]) * (shards - done)
-        print(
-            f"shard {done}/{shards}: {segments:,} segments, {rate:,.0f}/s, "
-            f"{left / 60:.1f} min left",
-            flush=True,
-        )
+        line = f"shard {done}/{shards}: {segments:,} segments, {rate:,.0f}/s"
+        if done > begin[1]:
+            left = spent / (done - begin[1]) * (shards - done)
+            line += f", {left / 60:.1f} min left"
+        print(line, flush=True)
 
     return progress

@@ -17,12 +17,13 @@ def shift_range(first: int, last: int, segment_frames: int) -> tuple[int, ...]:
     """Every whole shift from `first` to `last`, both included (section 8.2).
 
     Raises:
-        ValueError: Where the range is empty or reaches beyond a segment.
+        ValueError: Where the range is empty, is not of whole frames or
+            reaches beyond a segment.
     """
-    if first > last:
+    if first > last or first != int(first) or last != int(last):
         raise ValueError(
-            "A shift range goes from its first to its last shift, such as "
-            f"(-1, 1). Received: first={first}, last={last}"
+            "A shift range goes from its first to its last shift, in whole "
+            f"frames, such as (-1, 1). Received: first={first}, last={last}"
         )
     if max(abs(first), abs(last)) > segment_frames:
         raise ValueError(
@@ -30,7 +31,7 @@ def shift_range(first: int, last: int, segment_frames: int) -> tuple[int, ...]:
             f"{segment_frames} frames: the window would not touch it. "
             f"Received: first={first}, last={last}"
         )
-    return tuple(range(first, last + 1))
+    return tuple(range(int(first), int(last) + 1))
 
 
 def window_frames(rows, starts, shift, mask, length):
@@ -87,13 +88,19 @@ def segment_probabilities(
         order.
 
     Raises:
-        ValueError: Where the frames are no bytes or not of the model's size.
+        ValueError: Where the frames are no bytes, not of the model's size, or
+            none.
     """
     spec = models.frame_spec(model)
-    if frames.dtype != np.uint8 or frames.shape[-1] != spec.dim:
+    if (
+        frames.dtype != np.uint8
+        or frames.shape != (*mask.shape, spec.dim)
+        or not mask.any()
+    ):
         raise ValueError(
-            f"The model takes uint8 frames of {spec.dim} features: quantise "
-            "them, or use a model built with their FrameSpec. Received: "
+            f"The model takes uint8 frames of {spec.dim} features, one row a "
+            "frame and at least one frame a video: quantise them, or use a "
+            "model built with their FrameSpec. Received: "
             f"dtype={frames.dtype}, shape={frames.shape}"
         )
     length = spec.segment_frames

@@ -5,10 +5,10 @@ ordered by `(video_id, start)`, ascending, everywhere in kit: the result never
 depends on the order in which segments arrived.
 """
 
+import dataclasses
 import os
 import struct
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 FORMAT = 1
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class Ranking:
     """Per class, at most K segments best first, over one table of segments.
 
@@ -256,6 +256,12 @@ class Ranking:
             raise ValueError(
                 f"This kit reads rankings of format {FORMAT}; write the file "
                 f"again with it. Received: {path} of format {version}"
+            )
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if arrays.keys() | {"scores"} != expected:
+            raise ValueError(
+                "A ranking is a .npz file written by `Ranking.save`; write "
+                f"it again. Received: {path} with {', '.join(arrays)}"
             )
         return cls(**arrays)
 

@@ -14,6 +14,10 @@ import numpy as np
 import pandas as pd
 
 HEADER = b"Class,Segments"
+K = 100_000
+# Cells of the grid of `Segments` that may be numbered one by one.
+DENSE = 2**26
+_MARKS = bytes(range(1, 33)) + b':,"'  # no id may have one of them
 _LONGEST = 2**27  # of a line: ids of a thousand bytes
 _PAIR = re.compile(rb"[^\s:,\"]+:[0-9]{1,6}")
 _HASH_BITS = 20
@@ -42,9 +46,8 @@ def parse_segments(text: bytes):
     colon, space = marks[::2], marks[1::2]
     if (
         len(colon) == len(space)
-        or len(space) != np.count_nonzero(is_space)
+        or len(space) != np.count_nonzero(data <= ord(" "))
         or (data[colon] != ord(":")).any()
-        or b"\0" in text
     ):
         raise _malformed(text)
     begin, end = np.append(0, space + 1), np.append(space, len(data))
@@ -114,11 +117,30 @@ def format_segments(video_ids, starts) -> bytes:
             f"{starts.min()} to {starts.max()}"
         )
     width, digits = video_ids.itemsize, _digits(len(str(starts.max())))
+    letters = np.ascontiguousarray(video_ids).view(np.uint8).reshape(-1, width)
+    raw, used = letters.tobytes(), letters > 0
+    if (
+        len(raw.translate(None, _MARKS)) < len(raw)
+        or not used[:, 0].all()
+        or (used[:, 1:] > used[:, :-1]).any()
+    ):
+        raise _bad_id(video_ids)
     cells = np.empty((len(starts), width + digits.shape[1] + 2), np.uint8)
-    cells[:, :width] = video_ids.view(np.uint8).reshape(-1, width)
+    cells[:, :width] = letters
     cells[:, width], cells[:, -1] = ord(":"), ord(" ")
     cells[:, width + 1 : -1] = digits[starts]
     return cells.tobytes().translate(None, b"\0")[:-1]
+
+
+def _bad_id(video_ids):
+    for video_id in video_ids.tolist():
+        if not video_id or video_id.translate(None, b"\0" + _MARKS) != video_id:
+            break
+    return ValueError(
+        "A submission cannot hold an id that is empty or has a space, a colon, "
+        "a comma, a quote or a control character: rename the video. "
+        f"Received: video_id={video_id!r}"
+    )
 
 
 def open_bytes(path, mode: str = "rb"):
@@ -159,10 +181,13 @@ def _unquoted(field):
 
 
 def header_problem(line):
-    fields = [f.strip(b'"') for f in line.rstrip(b"\r\n").split(b",")]
-    if b",".join(fields) != HEADER:
-        return f"the header must be {HEADER.decode()!r}, not {line[:40]!r}"
-    return None
+    try:
+        fields = [_unquoted(f) for f in line.rstrip(b"\r\n").split(b",")]
+    except ValueError:
+        fields = []
+    if b",".join(fields) == HEADER:
+        return None
+    return f"the header must be {HEADER.decode()!r}, not {line[:40]!r}"
 
 
 def read_lines(file):
@@ -207,7 +232,7 @@ class Segments:
     def numbers(self, keys, starts):
         """`(video numbers, start numbers)`, new ones given where needed."""
         keys = self._same_kind(keys)
-        video = self._find(keys)
+        video, start = self.find(keys, starts)
         if (video < 0).any():
             new = pd.unique(keys[video < 0])
             self._videos = self._videos.append(pd.Index(new))
@@ -217,17 +242,23 @@ class Segments:
                 self._guess = np.zeros(2**_HASH_BITS, np.int32)
                 self._guess[_hash(self._keys)] = np.arange(len(self._keys))
             video = self._find(keys)
-        highest = int(starts.max(initial=0))
-        if highest >= len(self._slot):
-            more = np.full(highest + 1 - len(self._slot), -1, np.int32)
-            self._slot = np.append(self._slot, more)
-        start = self._slot[starts]
         if (start < 0).any():
+            highest = int(starts.max(initial=0))
+            if highest >= len(self._slot):
+                more = np.full(highest + 1 - len(self._slot), -1, np.int32)
+                self._slot = np.append(self._slot, more)
             new = np.unique(starts[start < 0])
             self._slot[new] = len(self._starts) + np.arange(len(new))
             self._starts, self._rank = np.append(self._starts, new), None
             start = self._slot[starts]
         return video.astype(np.int32, copy=False), start
+
+    def find(self, keys, starts):
+        """As `numbers`, with -1 for what was not met before."""
+        video = self._find(self._same_kind(keys))
+        within = np.minimum(starts, len(self._slot) - 1)
+        start = np.where(within == starts, self._slot[within], -1)
+        return video, start
 
     def _find(self, keys):
         """Numbers of videos, -1 for one not met before."""
@@ -238,6 +269,10 @@ class Segments:
         missed = np.flatnonzero(self._keys[video] != keys)
         video[missed] = self._videos.get_indexer(keys[missed])
         return video
+
+    @property
+    def num_videos(self) -> int:
+        return len(self._videos)
 
     @property
     def size(self) -> int:

@@ -56,7 +56,8 @@ def rank_segments(argv):
     with tempfile.TemporaryDirectory() as folder:
         shards = _write_shards(folder, options.videos)
         rows, seconds = [], {}
-        for shifts in ((0, 0), (-1, 1)):
+        # Twice, in turn: the first run pays for cold files and fresh memory.
+        for shifts in ((0, 0), (-1, 1)) * 2:
             begin = time.perf_counter()
             ranked = inference.rank_segments(
                 FreeModel(), shards, shifts=shifts, k=options.k, plain=False
@@ -64,7 +65,7 @@ def rank_segments(argv):
             read = time.perf_counter() - begin
             submission.write_csv(ranked, os.path.join(folder, "all.csv"))
             whole = time.perf_counter() - begin
-            seconds[shifts] = whole
+            seconds[shifts] = min(whole, seconds.get(shifts, whole))
             segments = len(ranked.starts)
             del ranked
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
