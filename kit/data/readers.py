@@ -80,16 +80,8 @@ def videos(
             rgb, audio = rgb[index], audio[index]
         return [Example(rgb, audio, 0, video.labels, 1, video.video_id, 0)]
 
-    # Of whole videos the examples are views, which batches and the shuffling
-    # buffer keep for long.
     found = source(
-        shards,
-        spec,
-        holdout,
-        part,
-        on_error,
-        num_classes=num_classes,
-        lent=sampling != "all",
+        shards, spec, holdout, part, on_error, num_classes=num_classes
     )
     extra = "ids" if with_ids else ""
     return dataset(found, cut, order, length, columns, 0, extra, empty_ok)

@@ -146,8 +146,9 @@ class Report:
 
     def good(self, path: str, video) -> None:
         self.kept[path] += 1
-        beyond = np.count_nonzero(video.starts >= video.num_frames)
-        self.beyond_last_frame[path] += beyond
+        if len(video.starts):
+            beyond = np.count_nonzero(video.starts >= video.num_frames)
+            self.beyond_last_frame[path] += beyond
 
     def bad_file(self, path: str, record: int, problem: str) -> None:
         if not self.skip:
@@ -234,17 +235,11 @@ class SeenIds:
 
 
 def read_shard(
-    path: str,
-    report: Report,
-    seen: SeenIds,
-    spec,
-    num_classes,
-    class_ids,
-    records=tfrecord.records,
+    path: str, report: Report, seen: SeenIds, spec, num_classes, class_ids
 ):
     """Yields the `Video`s of one shard; what is bad goes to `report`."""
     report.kept[path] += 0
-    for record, content in enumerate(_records(path, report, records)):
+    for record, content in enumerate(_records(path, report)):
         try:
             video = parse(content, spec, num_classes, class_ids)
             if not seen.add(video.video_id):
@@ -259,13 +254,13 @@ def read_shard(
         yield video
 
 
-def _records(path: str, report: Report, records):
+def _records(path: str, report: Report):
     """Yields the serialized records of one file, each checksum verified."""
     import tensorflow as tf
 
     record = 0
     try:
-        for content in records(path):
+        for content in tfrecord.records(path):
             yield content
             record += 1
     except tfrecord.Damage as damage:

@@ -1,15 +1,7 @@
-"""The framing of a TFRecord file: lengths, records and their checksums.
+"""The framing of a TFRecord file: lengths, records and their checksums."""
 
-Run as a program, this is the process that `kit.data.ahead` starts.
-"""
-
-import contextlib
-import json
-import mmap
 import os
-import signal
 import struct
-import sys
 
 try:
     import google_crc32c
@@ -17,38 +9,28 @@ except ImportError:  # an image without internet may lack it
     google_crc32c = None
 
 HEAD, TAIL = struct.Struct("<QI"), struct.Struct("<I")
-ANSWER = struct.Struct("<Q")
 
 
 class Damage(ValueError):
     """What is wrong with the framing of a file."""
 
 
-def fast() -> bool:
-    """Whether checksums are computed by the processor's instruction."""
-    return getattr(google_crc32c, "implementation", None) == "c"
-
-
-def records(path: str, start: int = 0):
+def records(path: str):
     """Yields the records of a file, local or `gs://`, each checksum verified.
 
     TensorFlow's packages compute checksums without the instruction that
     processors have for it, which takes longer than all else about a record.
     `google_crc32c` has it, and is used where its compiled form is installed.
 
-    Args:
-        start: The byte at which the first record to yield begins.
-
     Raises:
         Damage: Where the file is cut off or a checksum fails.
         OSError, tf.errors.OpError: Where it cannot be read.
     """
-    if not fast():
+    if getattr(google_crc32c, "implementation", None) != "c":
         yield from _by_tensorflow(path)
     elif "://" not in path:
         with open(path, "rb") as file:
-            file.seek(start)
-            yield from _unframed(file, os.fstat(file.fileno()).st_size - start)
+            yield from _unframed(file, os.fstat(file.fileno()).st_size)
     else:
         import tensorflow as tf
 
@@ -57,8 +39,8 @@ def records(path: str, start: int = 0):
 
 
 def _unframed(file, left):
-    """The records of the `left` bytes of an open file that are to come."""
-    if not left and file.tell() == 0:
+    """The records of an open file of so many bytes."""
+    if not left:
         raise Damage("the file is empty")
     head = file.read(HEAD.size)
     while head:
@@ -108,54 +90,3 @@ def _by_tensorflow(path):
     if size != found:
         # The reader takes a cut in the first bytes of a record for the end.
         raise Damage(f"{found - size} bytes are left over")
-
-
-def _serve(shared: int) -> None:
-    """Fills memory with records for whoever asks on the standard input.
-
-    A request is a line of JSON: where in the memory, how many bytes, the
-    number of a file and its path.  The answer is the size of the whole, good
-    records that were read there, going on from the request before for that
-    file; 0 where there are none, and to every later request for it.
-    """
-    import numpy as np
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other
-    memory = np.frombuffer(mmap.mmap(shared, 0), np.uint8)
-    opened, ended = {}, set()
-    for line in sys.stdin.buffer:
-        start, size, number, path = json.loads(line)
-        good = 0
-        if number not in ended:
-            with contextlib.suppress(OSError):
-                if number not in opened:
-                    opened[number] = open(path, "rb", buffering=0)
-                good = _fill(opened[number], memory[start : start + size])
-        if not good:
-            ended.add(number)
-            if number in opened:
-                opened.pop(number).close()
-        os.write(sys.stdout.fileno(), ANSWER.pack(good))
-
-
-def _fill(file, chunk) -> int:
-    """Reads whole records into `chunk` as long as they are good: their size."""
-    size, at = file.readinto(chunk), 0
-    while at + HEAD.size <= size:
-        length, check = HEAD.unpack_from(chunk, at)
-        last = at + HEAD.size + length
-        if (
-            last + TAIL.size > size
-            or _masked(chunk[at : at + 8]) != check
-            or _masked(chunk[at + HEAD.size : last])
-            != TAIL.unpack_from(chunk, last)[0]
-        ):
-            break
-        at = last + TAIL.size
-    file.seek(at - size, os.SEEK_CUR)
-    return at
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # the other has ended
-        _serve(int(sys.argv[1]))

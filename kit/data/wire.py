@@ -10,7 +10,7 @@ import functools
 import numpy as np
 
 
-def contents(record: bytes | memoryview):
+def contents(record: bytes):
     """The context of a record, and where each of its feature lists is.
 
     Returns:
@@ -26,19 +26,19 @@ def contents(record: bytes | memoryview):
         blocks = {}
         for entry in _repeated(record, *top[2]):
             pair = _fields(record, *entry)
-            name = str(record[slice(*pair[1])], "utf-8")
+            name = record[slice(*pair[1])].decode()
             if name in blocks:
                 raise KeyError(name)
             blocks[name] = (record, *pair[2])
         context = record[slice(*top[1])]
     except (IndexError, KeyError, UnicodeDecodeError):
-        example = sequence_example.FromString(bytes(record))
+        example = sequence_example.FromString(record)
         blocks = {}
         for name, frames in example.feature_lists.feature_list.items():
             content = frames.SerializeToString()
             blocks[name] = (content, 0, len(content))
         return example.context.feature, blocks
-    return features.FromString(bytes(context)).feature, blocks
+    return features.FromString(context).feature, blocks
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def _messages():
     return tf.train.Features, tf.train.SequenceExample
 
 
-def view(buffer, start: int, end: int, width: int):
+def view(buffer: bytes, start: int, end: int, width: int):
     """The frames, uint8 `(T, width)`, where each is `width` bytes as usual;
     else None."""
     header = _header(width)
@@ -68,11 +68,11 @@ def view(buffer, start: int, end: int, width: int):
     return columns(width, len(header))
 
 
-def values(buffer, start: int, end: int) -> list[list[bytes]]:
+def values(buffer: bytes, start: int, end: int) -> list[list[bytes]]:
     """The byte strings of each frame, of whatever size and number."""
     import tensorflow as tf
 
-    frames = tf.train.FeatureList.FromString(bytes(buffer[start:end])).feature
+    frames = tf.train.FeatureList.FromString(buffer[start:end]).feature
     return [list(frame.bytes_list.value) for frame in frames]
 
 

@@ -177,13 +177,12 @@ def _filled(writer, source, shards, cut) -> Iterator[tuple[str, bool]]:
     header, done = writer.header, writer.header["shards"]
     before = set(done)
     source.report.start()
-    with source.reading() as records:
-        for path in shards:
-            if path not in before:
-                rng = np.random.default_rng([header["seed"], len(done)])
-                for video in source.read(path, writer.ids, records):
-                    examples = cut(video, source.spec, rng)
-                    writer.add(examples, video.video_id, rng)
-                writer.shard_done(path, source.report, rng)
-            yield path, path not in before
+    for path in shards:
+        if path not in before:
+            rng = np.random.default_rng([header["seed"], len(done)])
+            for video in source.read(path, writer.ids):
+                examples = cut(video, source.spec, rng)
+                writer.add(examples, video.video_id, rng)
+            writer.shard_done(path, source.report, rng)
+        yield path, path not in before
     source.report.finish()
