@@ -188,7 +188,8 @@ for name, model in inference.first_with(files, MixtureOfExperts):
 
 # %%
 model = keras.saving.load_model(files[names[0]])
-table = inference.shifted(model, frames, classes[0])
+shifts = presets.member(names[0]).shifts
+table = inference.shifted(model, frames, classes[0], shifts)
 concept = settings.names.get(classes[0], f"class {classes[0]}")
 figure = plots.shifted(table, len(frames), settings.spec, concept)
 plots.show(figure, settings.output_dir, "04_shifts")
@@ -271,6 +272,7 @@ plots.show(figure, settings.output_dir, "04_tta_gain")
 table = results.shift_gains(
     rankings, answers["hold-out"], settings.segment_classes
 )
+print("gain by the shifts, hold-out, 95 % interval:")
 print(table.round(4).to_string())
 # Notebook 5 has no data set to take the names of classes from.
 results.save_names(settings.output_dir / "answers", settings.names)
@@ -306,7 +308,7 @@ measure, truth = list(answers.items())[-1]
 video_id, classes = results.richest_video(truth)
 shards = splits[results.MEASURES[measure]]["shards"]
 frames = inference.find_video(shards, video_id, settings.spec)
-table = inference.localize(model, frames, (-1, 1), settings.names)
+table = inference.localize(model, frames, shifts, settings.names)
 figure = plots.timeline(
     table[table["class_id"].isin(classes)],
     truth[truth["video_id"] == video_id],

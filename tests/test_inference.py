@@ -671,13 +671,24 @@ def test_one_path_is_a_list_of_one(model, few):
         same(inference.rank_segments(model, path)["tta"], one)
 
 
+def test_a_shard_is_done_when_it_was_read_to_its_end(model, few):
+    told = []
+    inference.rank_segments(
+        model, few, batch_size=2, progress=lambda *call: told.append(call)
+    )
+    done = [call[0] for call in told]
+    assert done == sorted(done) and done.count(len(few)) == 1
+    assert told[-1][:2] == (len(few), len(few))
+    assert told[-1][2] == told[-2][2] > 0
+
+
 def test_progress_tells_shards_and_time_left(capsys):
-    progress = inference.print_progress(seconds=0)
+    progress = inference.print_progress("one: ", seconds=0)
     for done in (0, 32, 64):
         progress(done, 64, 100 * done)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("shard 32/64: 3,200 segments")
+    assert lines[0].startswith("one: shard 32/64: 3,200 segments")
     assert lines[1].endswith("0.0 min left")
 
 

@@ -145,7 +145,10 @@ def collect_lists(
         count += len(rows)
         state.took_batch()
         if progress:
-            progress(len(report.kept), len(shards), count)
+            # The last shard that was begun is not yet done.
+            progress(len(report.kept) - 1, len(shards), count)
+    if progress and shards:
+        progress(len(shards), len(shards), count)
     lists = {name: collector.ranking() for name, collector in best.items()}
     return lists, state
 
@@ -183,8 +186,12 @@ def _names_and_sizes(shards):
     return [[*pair] for pair in zip(names, sizes, strict=True)]
 
 
-def print_progress(seconds: float = 10.0) -> Callable:
-    """Prints shards, segments a second and the time left, now and then."""
+def print_progress(what: str = "", seconds: float = 10.0) -> Callable:
+    """Prints shards, segments a second and the time left, now and then.
+
+    Args:
+        what: Stands before each line.
+    """
     begin = last = None
 
     def progress(done, shards, segments):
@@ -198,7 +205,8 @@ def print_progress(seconds: float = 10.0) -> Callable:
         last = now
         spent = max(now - begin[0], 1e-9)
         rate = (segments - begin[2]) / spent
-        line = f"shard {done}/{shards}: {segments:,} segments, {rate:,.0f}/s"
+        line = f"{what}shard {done}/{shards}: "
+        line += f"{segments:,} segments, {rate:,.0f}/s"
         if done > begin[1]:
             left = spent / (done - begin[1]) * (shards - done)
             line += f", {left / 60:.1f} min left"

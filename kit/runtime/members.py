@@ -74,7 +74,7 @@ def rank_member(run, name: str, file, splits: dict, scored) -> dict:
             split=split,
             scratch=_unsaved(run, name),
             scoring={**options, "plain": split in scored},
-            progress=inference.print_progress(),
+            progress=inference.print_progress(f"{name}, {split}: "),
         )
         for split, reading in splits.items()
     }
