@@ -1,6 +1,9 @@
 import gc
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kit.data.batches import Blocks
@@ -49,3 +52,28 @@ def test_batches_that_are_kept_keep_their_content():
     for at in range(60):
         np.testing.assert_array_equal(kept[at], np.full((16, 100), at))
         np.testing.assert_array_equal(views[at], np.full((16, 100), at))
+
+
+ENDLESS = """
+import sys
+from kit import data
+
+held = []
+for seed in range(8):
+    batches = data.videos(
+        data.list_shards(sys.argv[1], "train"),
+        num_classes=100, num_frames=60, sampling="frames",
+        shuffle=True, repeat=True, seed=seed,
+    )
+    held.append(iter(batches))
+    next(held[-1])
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_holds_endless_batches_ends(sample):
+    """It would wait for a thread that the end of Python has stopped."""
+    for _ in range(3):
+        subprocess.run(
+            [sys.executable, "-c", ENDLESS, sample], check=True, timeout=120
+        )

@@ -1,10 +1,13 @@
 """Videos of some shards -> examples in an order -> batches."""
 
+import atexit
 import ctypes
 import dataclasses
 import itertools
 import math
 import sys
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +20,9 @@ from kit.data.source import check_whole
 
 BUFFER_EXAMPLES = 16_384
 BUFFER_BYTES = 256 * 2**20
+
+_ending = threading.Event()
+_busy = weakref.WeakSet()
 
 
 class Example(NamedTuple):
@@ -91,7 +97,7 @@ def as_dataset(
 
     def kept():
         _keep_memory()
-        yield from batches()
+        yield from _until_exit(batches())
 
     made = tf.data.Dataset.from_generator(kept, output_signature=signature)
     if grouped:
@@ -152,6 +158,30 @@ def _why_nothing(source, cut, rng) -> str:
         "The shards hold nothing to read: give frame-level shards (rated ones, "
         "from 3/frame/validate, where ratings are needed) or another `part`"
     )
+
+
+def _until_exit(batches):
+    """The batches, as long as Python runs.
+
+    Where it ends while TensorFlow, in a thread of its own, waits for a batch of
+    a data set that someone still holds, the two wait for each other for ever.
+    """
+    busy = threading.Lock()
+    _busy.add(busy)
+    while not _ending.is_set():
+        with busy:
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+@atexit.register
+def _end() -> None:
+    _ending.set()
+    for busy in list(_busy):
+        busy.acquire(timeout=10)
+    time.sleep(0.1)  # so that those who ask once more are told
 
 
 def _keep_memory() -> None:
