@@ -196,8 +196,9 @@ fused = {
 }
 fused["test"].save(folder / "test.npz")
 path = folder / "submission.csv"
-submission.write_csv(fused["test"], path)
-checked = submission.validate(path, class_ids=fused["test"].class_ids)
+classes = {id for ranking in rankings["test"] for id in ranking.class_ids}
+submission.write_csv(fused["test"], path, class_ids=sorted(classes))
+checked = submission.validate(path, class_ids=sorted(classes))
 print(f"{path}: {checked['classes']} classes, {checked['segments']:,} segments")
 
 # %% [markdown]

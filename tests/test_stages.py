@@ -258,6 +258,8 @@ def test_all_stages_that_are_begun_anew_are_cleared_at_once(
         place = runtime.stage(run, "Logistic", stage)
         assert not len(place.history())
         assert place.sources() == [place.folder]
+    with pytest.raises(ValueError, match="03_finetune"):
+        runtime.finetuned(run, "Logistic")
 
 
 def test_a_pack_needs_no_training_shards(sample, tmp_path):
@@ -273,6 +275,9 @@ def test_a_pack_needs_no_training_shards(sample, tmp_path):
     assert len(frames) == 16
     with pytest.raises(ValueError, match="train"):
         stages.video_batches(run, "MixNeXtVLAD-60")
+    # Before the first member is trained, not when its turn has come.
+    with pytest.raises(ValueError, match="train"):
+        stages.train("pretrain", run, ["Logistic", "MixNeXtVLAD-60"], None)
     with pytest.raises(ValueError, match="train"):
         settings(str(less), tmp_path / "run", "pretrain")
 
@@ -300,6 +305,29 @@ def test_time_that_is_up_before_a_first_look_is_no_error(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("waiting") >= 4  # in the table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_beginning_anew_leaves_no_old_result(
+    sample, tmp_path, evaluate, workers
+):
+    """Not even of members whose turn does not come."""
+    for name in ("Logistic", "BERTMean"):
+        run = settings(sample, tmp_path, from_scratch=True, seed=0)
+        stages.finetune(run, name, evaluate)
+    done = subprocess.run(
+        command(
+            *(sample, tmp_path, "--members", "Logistic,BERTMean"),
+            *("--baseline", "no", "--workers", workers, "--restart", "yes"),
+            *("--from-scratch", "yes", "--time-limit", "0.000001"),
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = stages.table(run, ["finetune"], ["Logistic", "BERTMean"])
+    assert (table["state"] == "waiting").all()
 
 
 @pytest.mark.slow

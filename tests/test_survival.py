@@ -270,6 +270,44 @@ def test_a_damaged_attached_checkpoint_hides_no_whole_one(tmp_path, capsys):
     same_history(table, expected)
 
 
+def test_a_checkpoint_written_where_a_damaged_one_was_counts(tmp_path, capsys):
+    stage = training.Stage(tmp_path)
+    record = {"plan": {}, "format": 2}
+    for interval in (1, 2):
+        stage.save(interval, record, [("a", np.arange(9.0))])
+    newest, before = stage.checkpoints()
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    stage = training.Stage(tmp_path)
+    stage.load({}, lambda record, arrays: arrays["a"])
+    assert stage.checkpoints() == [before]
+    for interval in (2, 3, 4):
+        stage.save(interval, record, [("a", np.arange(9.0))])
+        assert stage.checkpoints()[0].name == f"checkpoint-00000{interval}.npz"
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_a_disk_that_does_not_answer_loses_no_checkpoint(
+    tmp_path, monkeypatch, capsys
+):
+    stage = training.Stage(tmp_path)
+    for interval in (1, 2):
+        stage.save(interval, {"plan": {}, "format": 2}, [])
+    newest, before = stage.checkpoints()
+    load = np.load
+
+    def failing(file):
+        if file.name == str(newest):
+            raise OSError(errno.EIO, "Input/output error")
+        return load(file)
+
+    monkeypatch.setattr(np, "load", failing)
+    assert stage.load({}, lambda record, arrays: None)
+    assert "falling back" in capsys.readouterr().out
+    assert newest.exists() and stage.checkpoints() == [before]
+
+
 def test_damaged_checkpoints_of_ours_do_not_hide_attached_ones(tmp_path):
     attached, here = tmp_path / "attached", tmp_path / "here"
     _, expected = fit(training.Stage(tmp_path / "whole"))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,14 +20,14 @@ def parse_part(part: str) -> tuple[int, int]:
     """The number of a part and how many there are, from `"i/n"`.
 
     Raises:
-        ValueError: Where `part` is not of that form.
+        ValueError: Where it is not of that form.
     """
     match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
     number, count = map(int, match.groups()) if match else (1, 0)
     if number > count:
         raise ValueError(
-            "`part` is the number of a part and how many there are, such as "
-            f"'2/4'. Received: part={part!r}"
+            "A part is given by its number and how many there are, such as "
+            f"'2/4'. Received: {part!r}"
         )
     return number, count
 
@@ -89,7 +90,7 @@ def rank_part(
             scoring,
             k,
             reading,
-            left.scratch / f"{split}-state-{number}",
+            left.state(number, count),
             run | {"share": share},
             progress,
         )
@@ -99,6 +100,7 @@ def rank_part(
             for name, path in zip(scoring.names, mine, strict=True):
                 lists.pop(name).save(path)
         state.remove()  # now that what it held is safe
+        left.forget_others()
     if count > 1:
         merged = left.merge_parts(count, scoring.names, k)
         if merged is None:
@@ -113,14 +115,27 @@ class _Left:
     def __init__(self, folder, scratch, split, run, plain):
         self.folder, self.scratch = Path(folder), Path(scratch or folder)
         self.run, self.about = run, self.folder / f"{split}.json"
+        text = json.dumps(run).encode()
+        self.mark = hashlib.blake2b(text, digest_size=4).hexdigest()
+        self.states = f"{split}-state"
         self.files = {"tta": self.folder / f"{split}.npz"}
         if plain:
             self.files["plain"] = self.scratch / f"{split}-plain.npz"
 
     def part(self, number, count, name) -> Path:
-        text = json.dumps(self.run).encode()
-        mark = hashlib.blake2b(text, digest_size=4).hexdigest()
-        return self.folder / f"part-{mark}-{number}-of-{count}-{name}.npz"
+        name = f"part-{self.mark}-{number}-of-{count}-{name}.npz"
+        return self.folder / name
+
+    def state(self, number, count) -> Path:
+        """Where a part keeps what it has, should it be cut off."""
+        name = f"{self.states}-{self.mark}-{number}-of-{count}"
+        return self.scratch / name
+
+    def forget_others(self) -> None:
+        """Removes states of runs with other options, which nobody goes on."""
+        for folder in self.scratch.glob(f"{self.states}-*"):
+            if not folder.name.startswith(f"{self.states}-{self.mark}-"):
+                shutil.rmtree(folder)
 
     def merge_parts(self, count, names, k):
         """All parts of each list in one, or None where some are missing."""

@@ -79,7 +79,7 @@ def _spread() -> int:
             # Each host draws examples of its own, so none are to be divided.
             spread = keras.distribution.DataParallel(auto_shard_dataset=False)
             keras.distribution.set_distribution(spread)
-        return spread.num_model_replicas
+        return spread.device_mesh.shape[0]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -151,7 +151,7 @@ def finetuned(run, name: str) -> Path:
             differ from those of the data.
     """
     path = find_output(run.output_dir, f"{name}/model.keras", "03_finetune")
-    config = json.loads((path.parent / "finetune/config.json").read_text())
+    config = presets.stage_config(path.parent / "finetune")
     _check_holdout(run, path, config)
     expected = {
         "class_ids": list(map(int, run.segment_classes)),

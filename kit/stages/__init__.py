@@ -22,6 +22,7 @@ __all__ = [
     "PLANS",
     "STAGES",
     "begin_anew",
+    "check",
     "evaluation",
     "facts",
     "finetune",
@@ -199,7 +200,27 @@ def begin_anew(run, stages: Sequence[str], names: Sequence[str]) -> None:
                 place = runtime.stage(run, name, stage)
                 with place.locked():
                     place.clear()
+            if "finetune" in stages:
+                model = run.output_dir / name / "model.keras"
+                model.unlink(missing_ok=True)
     hosts.agree(True)  # all wait until that is done
+
+
+def check(stage: str, run, names: Sequence[str]) -> None:
+    """Has what would fail a member fail before any long work.
+
+    Raises:
+        ValueError: Where a member lacks its data or its pre-training, or was
+            trained otherwise before.
+    """
+    for name in names:
+        if stage == "pretrain":
+            _video_data(run, name)
+        elif not run.from_scratch:
+            runtime.pretrained(run, name)
+        if not run.restart:
+            asked = {"steps": run.steps, "seed": run.seed}
+            runtime.stage(run, name, stage).finished(asked)
 
 
 def train(
@@ -212,14 +233,11 @@ def train(
         Name to the history of the stage, of those members that have one.
     """
     names = list(dict.fromkeys(names))
-    for name in names:  # what would fail fails before any long work
-        if not run.restart:
-            asked = {"steps": run.steps, "seed": run.seed}
-            runtime.stage(run, name, stage).finished(asked)
-        if stage == "finetune" and not run.from_scratch:
-            runtime.pretrained(run, name)
+    check(stage, run, names)
     places = queue.slots(run)
     if len(places) > 1 and len(names) > 1:
+        if run.restart:
+            begin_anew(run, [stage], names)
         queue.work(run, [stage], names, places)
         found = {
             name: runtime.stage(run, name, stage).history() for name in names

@@ -31,7 +31,7 @@ restart = None  # yes: begin anew; take it out again to go on later
 
 def main() -> None:
     from kit import presets, runtime
-    from kit.stages import PLANS, begin_anew, evaluation, queue, train
+    from kit.stages import PLANS, begin_anew, check, evaluation, queue, train
 
     given = runtime.flags(globals())
     wanted = [given["only"]] if given["only"] else list(PLANS)
@@ -47,6 +47,9 @@ def main() -> None:
             names.append(presets.REFERENCE)
         places = queue.slots(run)
         if len(places) > 1:
+            check(stage, run, names)
+            if run.restart:
+                begin_anew(run, wanted, names)
             queue.work(run, wanted, names, places)
             break
         print(runtime.prepare(run.seed, run.precision, run.devices))

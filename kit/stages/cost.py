@@ -99,7 +99,10 @@ def computing(run, name: str, batch) -> tuple[int, float]:
 
 def main() -> None:
     run = runtime.settings(
-        globals(), needs=("train", "validate"), sample={"members": None}
+        globals(),
+        needs=("train", "validate"),
+        packed=("train",),
+        sample={"members": None},
     )
     print(runtime.prepare(0, run.precision))
     print(

@@ -6,6 +6,7 @@ data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
 output_dir = None  # where a sample would be generated
 pack_dir = None  # where the pack goes; None: snippets/ in the output folder
 snippets = 4  # runs of frames a video: 22 GB each for all of YouTube-8M
+num_classes = None  # size of the vocabulary of video labels
 frame_spec = None  # rgb, audio, max_frames, segment_frames of other features
 seed = 0  # of the runs and of the mixing
 holdout_fraction = None  # share of the validate videos never trained on

@@ -128,6 +128,7 @@ def _start(run, stages, name, more):
         "members": [name],
         "baseline": False,
         "only": stages[0] if len(stages) == 1 else None,
+        "restart": None,  # all were cleared before the first began
         "workers": 1,
         "time_limit": _hours_left(run),
     }

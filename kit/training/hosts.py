@@ -67,7 +67,7 @@ def devices() -> int:
     together = keras.distribution.distribution()
     if together is None:
         return 1
-    return max(1, together.num_model_replicas // host()[1])
+    return max(1, together.device_mesh.shape[0] // host()[1])
 
 
 def predict(model: keras.Model, inputs: dict, batch_size: int = 512):

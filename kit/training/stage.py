@@ -53,7 +53,7 @@ class Stage:
         self.folder = Path(folder)
         self.scratch = Path(scratch or folder)
         self.places = list(dict.fromkeys([self.folder, *map(Path, earlier)]))
-        self.damaged = []
+        self.damaged = {}  # path to what was wrong
 
     @contextlib.contextmanager
     def locked(self):
@@ -165,7 +165,9 @@ class Stage:
                     ) as file:
                         np.lib.format.write_array(file, array, None, False)
 
-        replace(self.scratch / f"checkpoint-{interval:06d}.npz", write)
+        path = self.scratch / f"checkpoint-{interval:06d}.npz"
+        replace(path, write)
+        self.damaged.pop(path, None)
 
     def load(self, plan: dict, take) -> dict | None:
         """Restores the newest whole checkpoint; returns its record.
@@ -184,12 +186,9 @@ class Stage:
                 record = _read(path, plan, take)
             except _Damaged as error:
                 print(f"{path} is damaged ({error}): falling back")
-                self.damaged.append(path)
+                self.damaged[path] = error.__cause__
                 continue
-            own = {self.scratch, self.folder}
-            for path in self.damaged:
-                if path.parent in own:
-                    path.unlink()  # so that no whole one makes room for it
+            self._forget_damaged()
             return record
         if self.damaged:
             raise ValueError(
@@ -198,6 +197,15 @@ class Stage:
                 f"{', '.join(map(str, self.damaged))}"
             )
         return None
+
+    def _forget_damaged(self):
+        """Has no whole checkpoint make room for a damaged one of ours."""
+        for path, error in list(self.damaged.items()):
+            own = path.parent in (self.scratch, self.folder)
+            # A disk that did not answer says nothing of what is on it.
+            if own and not isinstance(error, OSError):
+                path.unlink(missing_ok=True)  # another host may be faster
+                del self.damaged[path]
 
     def keep_for_later(self) -> None:
         """Has the newest checkpoint where it outlives the session."""
@@ -266,7 +274,7 @@ class _Arrays:
         try:
             return read()
         except DAMAGE as error:
-            raise _Damaged(error) from None
+            raise _Damaged(error) from error
 
 
 def _read(path, plan, take) -> dict:
