@@ -451,6 +451,33 @@ def test_a_kill_while_a_ranking_is_saved_loses_nothing(
     assert left == {"test.npz", "test-plain.npz", "test.json"}
 
 
+def test_a_ranking_cut_off_does_not_block_one_with_other_options(
+    model, few, tmp_path, saved_often
+):
+    shards = split_shards(few, tmp_path)
+    options = dict(folder=tmp_path / "member", batch_size=4)
+
+    def scoring(last):
+        return {"shifts": (-1, last)}
+
+    for share in ("1/1", "1/2"):
+        with pytest.raises(Killed):
+            inference.rank_part(
+                model,
+                shards,
+                share,
+                scoring=scoring(1),
+                progress=stop_after(3),
+                **options,
+            )
+    found = inference.rank_part(
+        model, shards, "1/1", scoring=scoring(2), **options
+    )
+    whole = inference.rank_segments(model, shards, **scoring(2))
+    same(found["tta"], whole["tta"])
+    assert not list((tmp_path / "member").glob("*state*"))
+
+
 def test_what_is_ranked_already_is_not_ranked_again(
     model, few, tmp_path, predicted
 ):

@@ -16,7 +16,7 @@ from kit.inference.state import write_json
 from kit.ranking import Ranking
 
 
-def parse_part(part: str) -> tuple[int, int]:
+def parse_part(part: str, name: str = "part") -> tuple[int, int]:
     """The number of a part and how many there are, from `"i/n"`.
 
     Raises:
@@ -26,8 +26,8 @@ def parse_part(part: str) -> tuple[int, int]:
     number, count = map(int, match.groups()) if match else (1, 0)
     if number > count:
         raise ValueError(
-            "A part is given by its number and how many there are, such as "
-            f"'2/4'. Received: {part!r}"
+            f"`{name}` is the number of a part and how many there are, such as "
+            f"'2/4'. Received: {name}={part!r}"
         )
     return number, count
 
@@ -73,7 +73,7 @@ def rank_part(
     Raises:
         ValueError: Where `share` is not of that form, and as `rank_segments`.
     """
-    number, count = parse_part(share)
+    number, count = parse_part(share, "share")
     spec = models.frame_spec(model)
     scoring = Scoring(**(scoring or {}), segment_frames=spec.segment_frames)
     shards = check_shards(shards)
@@ -132,9 +132,11 @@ class _Left:
         return self.scratch / name
 
     def forget_others(self) -> None:
-        """Removes states of runs with other options, which nobody goes on."""
+        """Removes what is left of states, of runs with other options too."""
         for folder in self.scratch.glob(f"{self.states}-*"):
-            if not folder.name.startswith(f"{self.states}-{self.mark}-"):
+            ours = folder.name.startswith(f"{self.states}-{self.mark}-")
+            # Another part of this run may be at work.
+            if not ours or not any(folder.iterdir()):
                 shutil.rmtree(folder)
 
     def merge_parts(self, count, names, k):

@@ -1,6 +1,5 @@
 """What a long run has collected, kept on disk, to go on after a kill."""
 
-import contextlib
 import json
 import os
 import time
@@ -75,8 +74,6 @@ class State:
         if self.kept:
             (self.folder / "state.json").unlink(missing_ok=True)
             self._unlink(self.kept)
-            with contextlib.suppress(OSError):  # what is not ours may stay
-                self.folder.rmdir()
 
     def _unlink(self, done):
         for name in self.best:
