@@ -7,14 +7,19 @@ finetune: rated segments, from the pre-trained weights or from scratch.
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
 
 import keras
 import pandas as pd
 
-from kit import data, models, pack, presets, runtime, training
+from kit import data, models, presets, runtime, training
 from kit.stages import queue
+from kit.stages.examples import (
+    segment_batches,
+    segment_data,
+    video_batches,
+    video_data,
+)
 from kit.stages.queue import table
 from kit.training import hosts
 
@@ -63,8 +68,6 @@ PLANS = {
         },
     },
 }
-# The numbers of the epochs of an interval begin at a multiple of this.
-EPOCHS = 1_000_000
 
 
 def evaluation(run) -> training.SegmentEvaluation:
@@ -91,41 +94,6 @@ def evaluation(run) -> training.SegmentEvaluation:
     return evaluate
 
 
-def video_batches(run, name: str):
-    """Pre-training examples of a member, as `training.fit` takes them.
-
-    Five frames in a row, from a pack of snippets where the run has one and the
-    member sees a segment; 60 or 300 frames of a shard for MixNeXtVLAD.
-    """
-    sampling = presets.sampling(name, run.scale)
-    options = {**_order(run), "num_classes": run.num_classes}
-    if _from_pack(run, name):
-        packed = pack.Snippets(run.pack_dir)
-        return lambda interval: packed.batches(
-            **options, first_epoch=_first_epoch(interval)
-        )
-    shards = _shards(run, "train", "validate")
-    return lambda interval: data.videos(
-        shards,
-        **options,
-        **sampling,
-        spec=run.spec,
-        first_epoch=_first_epoch(interval),
-    )
-
-
-def segment_batches(run):
-    """Rated segments to fine-tune on, as `training.fit` takes them."""
-    shards = _shards(run, "validate")
-    return lambda interval: data.rated_segments(
-        shards,
-        class_ids=run.segment_classes,
-        spec=run.spec,
-        **_order(run),
-        first_epoch=_first_epoch(interval),
-    )
-
-
 def pretrain(run, name: str, evaluate) -> pd.DataFrame:
     """Trains a member on video labels; see `training.fit`.
 
@@ -143,7 +111,7 @@ def pretrain(run, name: str, evaluate) -> pd.DataFrame:
         evaluate=evaluate,
         keep="last",
         stage=runtime.stage(run, name, "pretrain"),
-        facts=facts(run, model, name, run.scale, _video_data(run, name)),
+        facts=facts(run, model, name, run.scale, video_data(run, name)),
         **_options(run, name),
     )
 
@@ -182,7 +150,7 @@ def finetune(run, name: str, evaluate) -> pd.DataFrame:
         patience=run.patience,
         export=run.output_dir / name / "model.keras",
         stage=runtime.stage(run, name, "finetune"),
-        facts=facts(run, model, name, scale, _named(_shards(run, "validate")))
+        facts=facts(run, model, name, scale, segment_data(run))
         | {"pretrained": digest},
         **options,
     )
@@ -215,7 +183,7 @@ def check(stage: str, run, names: Sequence[str]) -> None:
     """
     for name in names:
         if stage == "pretrain":
-            _video_data(run, name)
+            video_data(run, name)
         elif not run.from_scratch:
             runtime.pretrained(run, name)
         if not run.restart:
@@ -248,57 +216,6 @@ def train(
             print(f"\n{name}: {stage}")
             found[name] = STAGES[stage](run, name, evaluate)
     return {name: history for name, history in found.items() if len(history)}
-
-
-def _shards(run, *splits) -> list[str]:
-    return [
-        p for split in splits for p in data.list_shards(run.data_dir, split)
-    ]
-
-
-def _named(shards) -> str:
-    """Shards by number and names, which are the same wherever they lie."""
-    names = sorted(os.path.basename(path) for path in shards)
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    return f"{len(names)} shards, {digest[:12]}"
-
-
-def _from_pack(run, name) -> bool:
-    one_segment = presets.sampling(name, run.scale)["sampling"] == "run"
-    return run.pack_dir is not None and one_segment
-
-
-def _video_data(run, name) -> str:
-    if _from_pack(run, name):
-        header = pack.read_header(run.pack_dir)
-        return f"a pack of {sum(header['rows'])} snippets, {header['seed']}"
-    return _named(_shards(run, "train", "validate"))
-
-
-def _first_epoch(interval: int) -> int:
-    """Of several hosts each has epochs of its own, or all would see the same
-    examples."""
-    number, count = hosts.host()
-    return EPOCHS * (interval * count + number)
-
-
-def _order(run) -> dict:
-    """What every training reader is told; hosts share a batch."""
-    count = hosts.host()[1]
-    if run.batch_size % (count * hosts.devices()):
-        raise ValueError(
-            "A batch must divide among hosts and their devices: give another "
-            f"--batch-size. Received: batch_size={run.batch_size} for {count} "
-            f"hosts with {hosts.devices()} devices each"
-        )
-    return {
-        "batch_size": run.batch_size // count,
-        "holdout": run.holdout,
-        "part": "training",
-        "shuffle": True,
-        "seed": run.seed,
-        "repeat": True,
-    }
 
 
 def facts(run, model: keras.Model, name: str, scale: str, data_of) -> dict:
