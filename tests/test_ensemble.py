@@ -58,6 +58,28 @@ def ensembles(draw):
     return members, weights, constant, draw(st.integers(1, 50))
 
 
+@pytest.mark.parametrize("cells", [2**27, 5])
+def test_segments_of_any_start_fuse_in_little_memory(
+    cells, tmp_path, monkeypatch
+):
+    """Here each has a start of its own: 10^10 places for 10^5 segments."""
+    monkeypatch.setattr("kit.ensemble.fusion.MOST_CELLS", cells)
+    many = 100_000 if cells > 5 else 30
+    pairs = [f"{at:06x}:{5 * at}" for at in range(many)]
+    orders = [pairs, pairs[::-1], pairs[::2] + pairs[1::2]]
+    paths = [tmp_path / f"{at}.csv" for at in range(3)]
+    for path, order in zip(paths, orders, strict=True):
+        path.write_text(f"Class,Segments\n3,{' '.join(order)}\n")
+    fuse_files(paths, [3, 1, 2], tmp_path / "fused.csv")
+    relevance = {}
+    for weight, order in zip([3, 1, 2], orders, strict=True):
+        for place, pair in enumerate(order, 1):
+            relevance[pair] = relevance.get(pair, 0) + weight / place
+    best = sorted(relevance, key=lambda pair: (-relevance[pair], pair))
+    found = (tmp_path / "fused.csv").read_text().splitlines()[1]
+    assert found == "3," + " ".join(best)
+
+
 @settings(deadline=None, max_examples=100)
 @given(ensembles())
 def test_fusion_is_its_definition(ensemble):
