@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kit import data, pack, presets, runtime, stages
+from kit.splits import Holdout
 from kit.stages import cost
 from tests.test_survival import same_weights
 
@@ -61,6 +62,24 @@ def test_the_evaluation_looks_at_its_half_of_the_hold_out(
     none = set(run.segment_classes) - set(positive["label"])
     told = "no positive" in capsys.readouterr().out
     assert told == bool(none)
+
+
+def test_the_half_that_weighs_members_must_have_videos_too(sample, tmp_path):
+    """Said before any training, not when it is over."""
+    run = settings(sample, tmp_path)
+    for seed in range(99):
+        run.holdout = Holdout(0.06, seed)
+        ids = data.ratings(
+            data.list_shards(sample, "validate"), holdout=run.holdout
+        )["video_id"]
+        halves = [
+            run.holdout.select(ids, part).any()
+            for part in ("checkpoint", "ensemble")
+        ]
+        if halves == [True, False]:
+            break
+    with pytest.raises(ValueError, match="Both halves.*fraction=0.06"):
+        stages.evaluation(run)
 
 
 def test_a_pack_stands_in_for_the_shards(sample, tmp_path):

@@ -73,14 +73,27 @@ PLANS = {
 def evaluation(run) -> training.SegmentEvaluation:
     """MAP on the half of the hold-out that picks checkpoints."""
     shards = data.list_shards(run.data_dir, "validate")
-    part = {"spec": run.spec, "holdout": run.holdout, "part": "checkpoint"}
-    ratings = data.ratings(shards, **part)
+    where = {"spec": run.spec, "holdout": run.holdout}
+    known = data.ratings(shards, part="holdout", **where)
+    ours = run.holdout.select(known["video_id"], "checkpoint")
+    ratings = known[ours].reset_index(drop=True)
     segments = data.rated_segments(
-        shards, class_ids=run.segment_classes, with_ids=True, **part
+        shards,
+        class_ids=run.segment_classes,
+        with_ids=True,
+        part="checkpoint",
+        **where,
     )
     evaluate = training.SegmentEvaluation(
         segments, ratings, run.segment_classes
     )
+    if ours.all():
+        raise ValueError(
+            "Both halves of the hold-out must have rated videos, and the one "
+            "that weighs members has none: give more validate shards, or "
+            "another --holdout-fraction. Received: holdout_fraction="
+            f"{run.holdout.fraction}"
+        )
     positive = set(ratings["label"][ratings["score"] == 1])
     none = sorted(set(run.segment_classes.tolist()) - positive)
     print(
