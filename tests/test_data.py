@@ -653,7 +653,7 @@ class TestDamagedFiles:
         """With a good checksum, and more than there is memory for."""
         made, shard = self.damaged(tmp_path, lambda content, ends: content)
         length = (2**bits - 1).to_bytes(8, "little")
-        check = tfrecord._masked(length).to_bytes(4, "little")
+        check = tfrecord.masked(length).to_bytes(4, "little")
         with open(shard, "ab") as file:
             file.write(length + check + b"x" * 100)
         report = data.Report()

@@ -1,5 +1,6 @@
 """Damaged at random, a shard is read as it was, refused, or left out."""
 
+import os
 import random
 import warnings
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kit.data import tfrecord
+from kit.data import ahead, tfrecord
 from kit.data.records import RATING_FIELDS, BadRecord, parse
 from kit.data.shards import Report
 from kit.data.source import source
@@ -107,9 +108,12 @@ def read(path, on_error):
         return list(found.one_pass())
 
 
-@pytest.fixture(params=["google_crc32c", "TensorFlow"])
+@pytest.fixture(params=["google_crc32c", "TensorFlow", "ahead"])
 def way(request, monkeypatch):
-    """Each way of verifying checksums."""
+    """Each way of verifying checksums, and a process of its own for it."""
+    if request.param == "ahead":
+        monkeypatch.setattr(ahead, "WORTH_BYTES", 0)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     if request.param == "TensorFlow":
         monkeypatch.setattr(tfrecord, "google_crc32c", None)
     else:
@@ -118,7 +122,7 @@ def way(request, monkeypatch):
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.__name__)
 def test_damaged_files(mutation, way, tmp_path):
-    """250 of each, read both ways."""
+    """250 of each, read in every way."""
     path = tmp_path / "train.tfrecord"
     write(path, MADE)
     whole = path.read_bytes()
@@ -206,7 +210,7 @@ def test_records_with_good_checksums_and_bad_content():
     assert 200 < kept < 1900
 
 
-def test_a_bad_record_between_good_ones(tmp_path):
+def test_a_bad_record_between_good_ones(way, tmp_path):
     """Content may be anything; the records around it are kept."""
     chance = random.Random(2)
     for at in range(300):

@@ -78,6 +78,8 @@ def videos(
         if sampling != "all":
             index = pick(video.num_frames, length, sampling, rng)
             rgb, audio = rgb[index], audio[index]
+        elif shuffle:  # it waits for its turn, and would keep its neighbours
+            rgb, audio = rgb.copy(), audio.copy()
         return [Example(rgb, audio, 0, video.labels, 1, video.video_id, 0)]
 
     found = source(

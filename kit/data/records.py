@@ -55,6 +55,20 @@ class BadRecord(ValueError):
         self.problem = problem
 
 
+class Laid(NamedTuple):
+    """A record of which it is known where its frames are.
+
+    Attributes:
+        context: Its serialized context.
+        rgb, audio: The frames, uint8 `(T, rgb)` and `(T, audio)`; None where
+            the spec has none.
+    """
+
+    context: bytes
+    rgb: np.ndarray | None
+    audio: np.ndarray | None
+
+
 def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     """Reads and checks one serialized `tf.train.SequenceExample`.
 
@@ -62,7 +76,7 @@ def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     see `kit.data.wire`, and the caller copies the frames it wants.
 
     Args:
-        record: The bytes of one record.
+        record: The bytes of one record, or a `Laid` one.
         spec: What a frame looks like.  A size of 0 leaves that feature out,
             whether the record has it or not.
         num_classes: Where given, video labels must lie below it.
@@ -71,38 +85,42 @@ def parse(record, spec: FrameSpec, num_classes=None, class_ids=None) -> Video:
     Raises:
         BadRecord: Where the record breaks a rule.
     """
-    from google.protobuf.message import DecodeError
-
-    parts = {}
     try:
-        context, blocks = wire.contents(record)
-        for name, width in (("rgb", spec.rgb), ("audio", spec.audio)):
-            if width:
-                parts[name] = _frames(name, blocks, width, context)
-    except DecodeError:
+        context, rgb, audio = _parts(record, spec)
+    except wire.decode_error():
         raise BadRecord(
             "record", "A record must be a serialized tf.train.SequenceExample."
         ) from None
     video_id = _video_id(context)
-    counts = {name: len(frames) for name, frames in parts.items()}
-    count = next(iter(counts.values()))
-    if len(set(counts.values())) > 1:
+    count = len(rgb if spec.rgb else audio)
+    if spec.rgb and spec.audio and len(audio) != count:
         raise BadRecord(
-            "audio", f"`rgb` and `audio` must have as many frames: {counts}."
+            "audio",
+            "`rgb` and `audio` must have as many frames: "
+            f"{{'rgb': {count}, 'audio': {len(audio)}}}.",
         )
     if not 0 < count <= spec.max_frames:
         raise BadRecord(
-            next(iter(counts)),
+            "rgb" if spec.rgb else "audio",
             f"A video must have 1 to {spec.max_frames} frames, found {count}.",
         )
-    nothing = np.empty((count, 0), np.uint8)
     return Video(
         video_id,
         _labels(context, num_classes),
-        parts.get("rgb", nothing),
-        parts.get("audio", nothing),
+        rgb if spec.rgb else np.empty((count, 0), np.uint8),
+        audio if spec.audio else np.empty((count, 0), np.uint8),
         *_ratings(context, spec, class_ids),
     )
+
+
+def _parts(record, spec):
+    """The context of a record and the frames of what the spec has."""
+    if isinstance(record, Laid):
+        return wire.features(record.context), record.rgb, record.audio
+    context, blocks = wire.contents(record)
+    rgb = spec.rgb and _frames("rgb", blocks, spec.rgb, context)
+    audio = spec.audio and _frames("audio", blocks, spec.audio, context)
+    return context, rgb, audio
 
 
 def _frames(name, blocks, width, context):

@@ -235,11 +235,20 @@ class SeenIds:
 
 
 def read_shard(
-    path: str, report: Report, seen: SeenIds, spec, num_classes, class_ids
+    path: str,
+    report: Report,
+    seen: SeenIds,
+    spec,
+    num_classes,
+    class_ids,
+    reader=None,
 ):
-    """Yields the `Video`s of one shard; what is bad goes to `report`."""
+    """Yields the `Video`s of one shard; what is bad goes to `report`.
+
+    A `reader` is a process that reads ahead, see `kit.data.ahead`."""
     report.kept[path] += 0
-    for record, content in enumerate(_records(path, report)):
+    widths = (spec.rgb, spec.audio)
+    for record, content in enumerate(_records(path, report, reader, widths)):
         try:
             video = parse(content, spec, num_classes, class_ids)
             if not seen.add(video.video_id):
@@ -254,13 +263,21 @@ def read_shard(
         yield video
 
 
-def _records(path: str, report: Report):
-    """Yields the serialized records of one file, each checksum verified."""
+def _records(path: str, report: Report, reader, widths):
+    """Yields the records of one file, each checksum verified."""
     import tensorflow as tf
 
-    record = 0
+    record, offset = 0, 0
+    if reader is not None:
+        laid = reader.records(path, widths)
+        try:
+            while True:
+                yield next(laid)
+                record += 1
+        except StopIteration as end:
+            offset = end.value
     try:
-        for content in tfrecord.records(path):
+        for content in tfrecord.records(path, offset):
             yield content
             record += 1
     except tfrecord.Damage as damage:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kit.data import ahead
 from kit.data.records import Video
 from kit.data.shards import Report, SeenIds, read_shard
 from kit.spec import FrameSpec
@@ -30,10 +31,10 @@ class Source:
     def __post_init__(self):
         check_part(self.part)
 
-    def read(self, path: str, seen: SeenIds) -> Iterator[Video]:
+    def read(self, path: str, seen: SeenIds, reader=None) -> Iterator[Video]:
         """The wanted videos of one shard."""
         known = (self.spec, self.num_classes, self.class_ids)
-        for video in read_shard(path, self.report, seen, *known):
+        for video in read_shard(path, self.report, seen, *known, reader):
             if self.part == "all" or self.holdout.select(
                 [video.video_id], self.part
             ):
@@ -43,21 +44,25 @@ class Source:
     def one_pass(self, rng=None) -> Iterator[Video]:
         """All of them once: in order, or mixed by `rng`."""
         self.report.start()
-        seen = SeenIds()
-        order = range(len(self.shards))
-        if rng is not None:
-            order = rng.permutation(len(self.shards))
-        waiting = (self.read(self.shards[at], seen) for at in order)
-        width = 1 if rng is None else OPEN_SHARDS
-        opened = list(itertools.islice(waiting, width))
-        while opened:
-            for reader in opened[:]:
-                video = next(reader, None)
-                if video is not None:
-                    yield video
-                    continue
-                at = opened.index(reader)
-                opened[at : at + 1] = itertools.islice(waiting, 1)
+        reader = ahead.take(self.shards)
+        try:
+            seen = SeenIds()
+            order = range(len(self.shards))
+            if rng is not None:
+                order = rng.permutation(len(self.shards))
+            waiting = (self.read(self.shards[at], seen, reader) for at in order)
+            width = 1 if rng is None else OPEN_SHARDS
+            opened = list(itertools.islice(waiting, width))
+            while opened:
+                for videos in opened[:]:
+                    video = next(videos, None)
+                    if video is not None:
+                        yield video
+                        continue
+                    at = opened.index(videos)
+                    opened[at : at + 1] = itertools.islice(waiting, 1)
+        finally:
+            ahead.give_back(reader)
         self.report.finish()
 
 

@@ -15,8 +15,15 @@ class Damage(ValueError):
     """What is wrong with the framing of a file."""
 
 
-def records(path: str):
+def fast() -> bool:
+    """Whether checksums are computed by the processor's own instruction."""
+    return getattr(google_crc32c, "implementation", None) == "c"
+
+
+def records(path: str, offset: int = 0):
     """Yields the records of a file, local or `gs://`, each checksum verified.
+
+    The first is the one at `offset`, which only a local file may have.
 
     TensorFlow's packages compute checksums without the instruction that
     processors have for it, which takes longer than all else about a record.
@@ -26,11 +33,13 @@ def records(path: str):
         Damage: Where the file is cut off or a checksum fails.
         OSError, tf.errors.OpError: Where it cannot be read.
     """
-    if getattr(google_crc32c, "implementation", None) != "c":
+    if not fast():
         yield from _by_tensorflow(path)
     elif "://" not in path:
         with open(path, "rb") as file:
-            yield from _unframed(file, os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            if not offset or file.seek(offset) < size:
+                yield from _unframed(file, size - offset)
     else:
         import tensorflow as tf
 
@@ -47,7 +56,7 @@ def _unframed(file, left):
         if len(head) < HEAD.size:
             raise Damage("it ends inside the length of a record")
         size, check = HEAD.unpack(head)
-        if _masked(head[:8]) != check:
+        if masked(head[:8]) != check:
             raise Damage("the checksum of a length is wrong")
         left -= HEAD.size + size + TAIL.size
         if left < 0:  # of a wrong size, however much memory it would take
@@ -57,13 +66,13 @@ def _unframed(file, left):
         rest = file.read(TAIL.size + HEAD.size)
         if len(content) < size or len(rest) < TAIL.size:
             raise Damage("it ends inside a record")
-        if _masked(content) != TAIL.unpack_from(rest)[0]:
+        if masked(content) != TAIL.unpack_from(rest)[0]:
             raise Damage("the checksum of a record is wrong")
         yield content
         head = rest[TAIL.size :]
 
 
-def _masked(content: bytes) -> int:
+def masked(content: bytes) -> int:
     """CRC32C as TFRecord writes it: rotated, and a constant added."""
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

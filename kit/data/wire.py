@@ -9,6 +9,8 @@ import functools
 
 import numpy as np
 
+_UNUSUAL = (IndexError, KeyError, ValueError)
+
 
 def contents(record: bytes):
     """The context of a record, and where each of its feature lists is.
@@ -20,25 +22,58 @@ def contents(record: bytes):
     Raises:
         google.protobuf.message.DecodeError: Where it is no such message.
     """
-    features, sequence_example = _messages()
     try:
-        top = _fields(record, 0, len(record))
-        blocks = {}
-        for entry in _repeated(record, *top[2]):
-            pair = _fields(record, *entry)
-            name = record[slice(*pair[1])].decode()
-            if name in blocks:
-                raise KeyError(name)
-            blocks[name] = (record, *pair[2])
-        context = record[slice(*top[1])]
-    except (IndexError, KeyError, UnicodeDecodeError):
-        example = sequence_example.FromString(record)
+        context, blocks = _blocks(record, 0, len(record))
+        blocks = {name: (record, *at) for name, at in blocks.items()}
+    except _UNUSUAL:
+        example = _messages()[1].FromString(record)
         blocks = {}
         for name, frames in example.feature_lists.feature_list.items():
             content = frames.SerializeToString()
             blocks[name] = (content, 0, len(content))
         return example.context.feature, blocks
-    return features.FromString(context).feature, blocks
+    return features(context), blocks
+
+
+def layout(buffer, start: int, end: int, widths):
+    """Where in a buffer the frames of a record from `start` to `end` are.
+
+    Args:
+        widths: Bytes of a frame of `rgb` and of `audio`, 0 for none.
+
+    Returns:
+        The serialized context, and of each feature what `frames` takes, or
+        None where it has no width; or None, where the record is not laid out
+        as usual.
+    """
+    found = [None, None]
+    try:
+        context, blocks = _blocks(buffer, start, end)
+        for at, name in enumerate(("rgb", "audio")):
+            if widths[at]:
+                found[at] = _frames(buffer, *blocks[name], widths[at])
+                if found[at] is None:
+                    return None
+    except _UNUSUAL:
+        return None
+    return context, *found
+
+
+def features(context: bytes):
+    """A serialized context as a protobuf map.
+
+    Raises:
+        google.protobuf.message.DecodeError: Where it is no such message.
+    """
+    return _messages()[0].FromString(context).feature
+
+
+@functools.cache
+def decode_error():
+    """The error of a message that is none."""
+    from google.protobuf.message import DecodeError
+
+    return DecodeError
 
 
 @functools.cache
@@ -49,23 +84,31 @@ def _messages():
     return tf.train.Features, tf.train.SequenceExample
 
 
-def view(buffer: bytes, start: int, end: int, width: int):
+def view(buffer, start: int, end: int, width: int):
     """The frames, uint8 `(T, width)`, where each is `width` bytes as usual;
     else None."""
+    found = _frames(buffer, start, end, width)
+    return None if found is None else frames(buffer, *found)
+
+
+def frames(buffer, start: int, count: int, width: int) -> np.ndarray:
+    """The frames of which the first begins at `start`, uint8 `(T, width)`."""
+    stride = len(_header(width)) + width
+    return np.ndarray((count, width), np.uint8, buffer, start, (stride, 1))
+
+
+def _frames(buffer, start, end, width):
+    """Where the first frame begins, how many there are, and their width."""
     header = _header(width)
     stride = len(header) + width
     count, left = divmod(end - start, stride)
-
-    def columns(size, skip):
-        return np.ndarray(
-            (count, size), np.uint8, buffer, start + skip, (stride, 1)
-        )
-
     if left or not count:
         return None
-    if columns(len(header), 0).tobytes() != header * count:
+    shape, strides = (count, len(header)), (stride, 1)
+    headers = np.ndarray(shape, np.uint8, buffer, start, strides)
+    if headers.tobytes() != header * count:
         return None
-    return columns(width, len(header))
+    return start + len(header), count, width
 
 
 def values(buffer: bytes, start: int, end: int) -> list[list[bytes]]:
@@ -90,33 +133,39 @@ def _header(width: int) -> bytes:
     return header
 
 
-def _repeated(buffer, at, end):
-    """Ranges of the field 1 of a message that holds nothing else."""
-    while at < end:
-        number, start, at = _field(buffer, at, end)
-        if number != 1:
-            raise IndexError(number)
-        yield start, at
+def _blocks(buffer, start, end):
+    """The serialized context, and from where to where each list is."""
+    context, lists = _pair(buffer, start, end)
+    blocks = {}
+    for number, *entry in _fields(buffer, *lists):
+        key, here = _pair(buffer, *entry)
+        name = bytes(buffer[slice(*key)]).decode()
+        if number != 1 or name in blocks:
+            raise KeyError(name)
+        blocks[name] = here
+    return bytes(buffer[slice(*context)]), blocks
+
+
+def _pair(buffer, at, end):
+    """Ranges of the fields 1 and 2 of a message with each once."""
+    first, second = sorted(_fields(buffer, at, end))
+    if first[0] == second[0]:
+        raise IndexError(at)
+    return first[1:], second[1:]
 
 
 def _fields(buffer, at, end):
-    """Field number -> range, of a message with each field once."""
-    found = {}
+    """Number, start and end of each field of a message."""
+    found = []
     while at < end:
-        number, start, at = _field(buffer, at, end)
-        if number in found:
-            raise IndexError(number)
-        found[number] = (start, at)
+        tag, size = buffer[at], buffer[at + 1]
+        at, shift = at + 2, 7
+        while size >> shift:  # the highest bit says that seven more follow
+            size += (buffer[at] - 1) << shift
+            at, shift = at + 1, shift + 7
+        # Of the fields 1 and 2, with a length.
+        if tag not in (10, 18) or at + size > end:
+            raise IndexError(at)
+        found.append((tag >> 3, at, at + size))
+        at += size
     return found
-
-
-def _field(buffer, at, end):
-    """The length-delimited field at `at`: its number, start and end."""
-    tag, size = buffer[at], buffer[at + 1]
-    at, shift = at + 2, 7
-    while size >> shift:  # the highest bit says that seven more follow
-        size += (buffer[at] - 1) << shift
-        at, shift = at + 1, shift + 7
-    if tag not in (10, 18) or at + size > end:  # fields 1 and 2, with a length
-        raise IndexError(at)
-    return tag >> 3, at, at + size
