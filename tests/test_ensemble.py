@@ -58,12 +58,12 @@ def ensembles(draw):
     return members, weights, constant, draw(st.integers(1, 50))
 
 
-@pytest.mark.parametrize("cells", [2**27, 5])
+@pytest.mark.parametrize("cells", [2**26, 5])
 def test_segments_of_any_start_fuse_in_little_memory(
     cells, tmp_path, monkeypatch
 ):
     """Here each has a start of its own: 10^10 places for 10^5 segments."""
-    monkeypatch.setattr("kit.ensemble.fusion.MOST_CELLS", cells)
+    monkeypatch.setattr("kit.ensemble.files.DENSE", cells)
     many = 100_000 if cells > 5 else 30
     pairs = [f"{at:06x}:{5 * at}" for at in range(many)]
     orders = [pairs, pairs[::-1], pairs[::2] + pairs[1::2]]

@@ -12,6 +12,7 @@ from kit.ensemble.fusion import Fuser, check_weights, shared_classes
 from kit.ranking import Ranking, sort_key
 from kit.submission import Writer, index_rows, read_row
 from kit.submission.segments import (
+    DENSE,
     Segments,
     open_bytes,
     parse_segments,
@@ -58,12 +59,18 @@ def fuse_files(
             table, fuser = spare.pop()
             try:
                 met = [m.numbers(class_id, table) for m, _ in members]
+                codes = [table.codes(*numbers) for numbers in met]
+                size, kept = table.size, None
+                if size > DENSE:  # of which few occur
+                    kept = np.unique(np.concatenate(codes))
+                    codes = [kept.searchsorted(one) for one in codes]
+                    size = len(kept)
                 lists = [
-                    (table.codes(*numbers), weight, None, m.where(class_id))
-                    for (m, weight), numbers in zip(members, met, strict=True)
+                    (one, weight, None, m.where(class_id))
+                    for (m, weight), one in zip(members, codes, strict=True)
                 ]
-                codes, _ = fuser.fuse(class_id, lists, table.size)
-                return table.segments(codes)
+                best, _ = fuser.fuse(class_id, lists, size)
+                return table.segments(best if kept is None else kept[best])
             finally:
                 spare.append((table, fuser))
 

@@ -9,8 +9,6 @@ from kit.ranking import Ranking, sort_key
 
 K = 100_000
 METHODS = ("rank", "arithmetic", "geometric")
-# Places that are numbered one by one, of 8 bytes each.
-MOST_CELLS = 2**27
 
 
 def fuse(
@@ -160,15 +158,6 @@ class Fuser:
 
     def fuse(self, class_id, lists, size):
         """Codes best first, and their scores, of what `Members.lists` gives."""
-        if size <= MOST_CELLS:
-            return self._fuse(class_id, lists, size)
-        # Starts of all kinds make far more places than there are segments.
-        kept = np.unique(np.concatenate([codes for codes, *_ in lists]))
-        lists = [(kept.searchsorted(codes), *rest) for codes, *rest in lists]
-        codes, scores = self._fuse(class_id, lists, len(kept))
-        return kept[codes], scores
-
-    def _fuse(self, class_id, lists, size):
         if len(self.total) < size:
             self.total = np.zeros(size)
         lists = [
