@@ -350,6 +350,31 @@ def test_beginning_anew_leaves_no_old_result(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_beginning_anew_without_data_keeps_the_old_result(
+    sample, tmp_path, evaluate, workers
+):
+    run = settings(sample, tmp_path, "pretrain", seed=0)
+    stages.pretrain(run, "Logistic", evaluate)
+    before = contents(tmp_path / "Logistic" / "pretrain")
+    done = subprocess.run(
+        command(
+            *(sample, tmp_path, "--members", "Logistic", "--only", "pretrain"),
+            *("--baseline", "no", "--workers", workers, "--restart", "yes"),
+            *("--pack-dir", str(tmp_path / "gone")),
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode and "gone" in done.stderr
+    assert contents(tmp_path / "Logistic" / "pretrain") == before
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.slow
 def test_workers_end_with_a_queue_that_is_killed(sample, tmp_path):
     flags = ("--members", "Logistic,BERTMean", "--baseline", "no")
     many = ("--steps", "90000", "--evaluate-every", "2", "--workers", "2")

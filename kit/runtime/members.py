@@ -1,7 +1,6 @@
 """What a run asks of one member, and what earlier notebooks left of it."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import keras
@@ -137,8 +136,8 @@ def pretrained_before(run, names) -> dict[str, Path]:
     """
     found = {}
     for name in names:
-        path = finetuned(run, name).parent / "finetune" / "config.json"
-        if json.loads(path.read_text())["pretrained"] is not None:
+        folder = finetuned(run, name).parent / "finetune"
+        if presets.stage_config(folder)["pretrained"] is not None:
             found[name] = pretrained(run, name)
     return found
 

@@ -53,9 +53,11 @@ def main() -> None:
             queue.work(run, wanted, names, places)
             break
         print(runtime.prepare(run.seed, run.precision, run.devices))
+        evaluate = evaluation(run)
         if run.restart and stage == wanted[0]:
+            check(stage, run, names)
             begin_anew(run, wanted, names)
-        found = train(stage, run, names, evaluation(run))
+        found = train(stage, run, names, evaluate)
         done = [history.attrs["finished"] for history in found.values()]
         if sum(done) < len(names):
             break

@@ -28,7 +28,6 @@ DAMAGE = (
     KeyError,
     EOFError,
     OSError,
-    NotImplementedError,
     RuntimeError,
 )
 
