@@ -214,6 +214,8 @@ splits = {
     "test": dict(shards=test),
 }
 results.save_answers(settings.output_dir / "answers", answers)
+# Notebook 5 has no data set to take the names of classes from.
+results.save_names(settings.output_dir / "answers", settings.names)
 scored = {results.MEASURES[measure] for measure in answers}
 
 # %%
@@ -274,8 +276,6 @@ table = results.shift_gains(
 )
 print("gain by the shifts, hold-out, 95 % interval:")
 print(table.round(4).to_string())
-# Notebook 5 has no data set to take the names of classes from.
-results.save_names(settings.output_dir / "answers", settings.names)
 
 # %% [markdown]
 # A diamond to the right of its circle gained from the shifts.  The hold-out is
