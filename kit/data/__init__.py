@@ -2,7 +2,9 @@
 
 Features stay uint8 from the disk to the device; the model dequantises them.
 Frames are picked before they are copied, so that five frames of a video cost
-little more than reading its record.  `write_shard` makes shards of arrays.
+little more than reading its record.  Much of that is done ahead by a process
+of its own, on Linux, where the machine has a second core and the shards, local
+ones, have 256 MB together.  `write_shard` makes shards of arrays.
 
 Every reader takes the same options:
 

@@ -104,7 +104,11 @@ def as_dataset(
         made = made.prefetch(1).flat_map(
             lambda *parts: tf.data.Dataset.from_tensor_slices(parts)
         )
-    return made.prefetch(2)
+    # Nothing here is left to tuning, whose thread sleeps longer and longer
+    # (up to a minute), and half of all passes end when it wakes.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return made.prefetch(2).with_options(options)
 
 
 def dataset(

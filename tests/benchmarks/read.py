@@ -47,11 +47,11 @@ def read_videos(argv):
 
 
 def read_packed(argv):
-    """Packed snippets, shuffled; 40 a video, to hide the start."""
+    """Packed snippets, shuffled; 200 a video, to hide the start."""
 
     def ours(shards):
         folder = os.path.join(os.path.dirname(shards[0]), "pack")
-        pack.pack_snippets(shards, folder, snippets=40, progress=False)
+        pack.pack_snippets(shards, folder, snippets=200, progress=False)
         return pack.Snippets(folder).batches(
             num_classes=NUM_CLASSES, shuffle=True
         )
