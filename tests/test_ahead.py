@@ -181,6 +181,19 @@ def test_a_pass_that_is_left_early(shards, made, used, monkeypatch):
     reader.close()
 
 
+def test_relative_paths_after_a_change_of_folder(
+    shards, used, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ahead, "_idle", [])
+    list(passed(shards))
+    monkeypatch.chdir(os.path.dirname(shards[0]))
+    assert len(list(passed(["train0.tfrecord"]))) == 40
+    write(tmp_path / "train0.tfrecord", big(3, seed=9))
+    monkeypatch.chdir(tmp_path)
+    assert len(list(passed(["train0.tfrecord"]))) == 3
+    ahead._end()
+
+
 def test_two_passes_at_once(shards, made, used, monkeypatch):
     monkeypatch.setattr(ahead, "_idle", [])
     both = zip(passed(shards), passed(shards), strict=True)

@@ -59,15 +59,21 @@ class Reader:
             ("kit.data", [os.path.dirname(__file__)]),
         ]
         start = _START.format(
-            search=sys.path, packages=packages, memory=self.memory
+            search=[*map(str, sys.path)],
+            packages=packages,
+            memory=self.memory,
         )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", start],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[self.memory],
-            start_new_session=True,  # an interrupt is for this process
-        )
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", start],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[self.memory],
+                start_new_session=True,  # an interrupt is for this process
+            )
+        except OSError:
+            os.close(self.memory)
+            raise
 
     def records(self, path: str, widths):
         """Yields the records of a shard up to the first that is not as usual.
@@ -85,7 +91,8 @@ class Reader:
         """
         self.shards += 1
         ready, offset = deque(), 0
-        asked = self.shards, path, widths
+        # The process may be in another folder.
+        asked = self.shards, os.path.abspath(path), widths
         try:
             for _ in range(DEPTH):
                 self._ask(ready, *asked)
