@@ -8,8 +8,9 @@ import pandas as pd
 
 from kit import models
 from kit.training import hosts
+from kit.training.checkpoint import replace
 from kit.training.intervals import Intervals
-from kit.training.stage import Stage, replace
+from kit.training.stage import Stage
 
 
 def fit(

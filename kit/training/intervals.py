@@ -10,12 +10,12 @@ from keras import ops
 
 from kit import models
 from kit.training import hosts
+from kit.training.checkpoint import FORMAT, replace, replace_text
 from kit.training.progress import NonFiniteLoss, Progress, clock
 from kit.training.schedule import (
     compile_for_training,
     learning_rate_schedule,
 )
-from kit.training.stage import FORMAT, replace, replace_text
 
 # Writing checkpoints may take one part in so many of the time.
 CHECKPOINT_SHARE = 20

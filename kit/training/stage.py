@@ -1,35 +1,21 @@
 """The folder of a stage: its checkpoints, and what it leaves when finished."""
 
 import contextlib
-import errno
 import fcntl
 import json
-import os
-import reprlib
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-FORMAT = 2
+from kit.training import checkpoint
+from kit.training.checkpoint import FORMAT, check_same, replace, replace_text
+
 CHECKPOINTS = "checkpoint-*.npz"
 # What a finished stage is; the last says that it is whole.
 LEFT = ("stage.weights.h5", "history.csv", "config.json")
 RESTARTED = "restarted"
-# What reading a damaged zip file ends with.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ValueError,
-    KeyError,
-    EOFError,
-    OSError,
-    RuntimeError,
-)
 
 
 class Stage:
@@ -154,18 +140,8 @@ class Stage:
         self.scratch.mkdir(parents=True, exist_ok=True)
         for path in self._written()[1:]:
             path.unlink()
-        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
-
-        def write(path):
-            with zipfile.ZipFile(path, "w") as archive:
-                for name, array in [("record", text), *arrays]:
-                    with archive.open(
-                        f"{name}.npy", "w", force_zip64=True
-                    ) as file:
-                        np.lib.format.write_array(file, array, None, False)
-
         path = self.scratch / f"checkpoint-{interval:06d}.npz"
-        replace(path, write)
+        checkpoint.write(path, record, arrays)
         self.damaged.pop(path, None)
 
     def load(self, plan: dict, take) -> dict | None:
@@ -182,8 +158,8 @@ class Stage:
         while found := self.checkpoints():
             path = found[0]
             try:
-                record = _read(path, plan, take)
-            except _Damaged as error:
+                record = checkpoint.read(path, plan, take)
+            except checkpoint.Damaged as error:
                 print(f"{path} is damaged ({error}): falling back")
                 self.damaged[path] = error.__cause__
                 continue
@@ -247,85 +223,3 @@ class Stage:
         found = {path for place in places for path in place.glob(CHECKPOINTS)}
         found -= set(self.damaged)
         return sorted(found, key=lambda path: path.name, reverse=True)
-
-
-class _Damaged(Exception):
-    """A checkpoint that cannot be read."""
-
-
-class _Arrays:
-    """The arrays of an open checkpoint, each read when it is asked for."""
-
-    def __init__(self, file):
-        self.file = file
-        self.opened = self._try(lambda: np.load(file))
-
-    def __contains__(self, name):
-        return name in self.opened
-
-    def __getitem__(self, name):
-        return self._try(lambda: self.opened[name])
-
-    def record(self) -> dict:
-        return self._try(lambda: json.loads(self["record"].tobytes()))
-
-    def _try(self, read):
-        try:
-            return read()
-        except DAMAGE as error:
-            raise _Damaged(error) from error
-
-
-def _read(path, plan, take) -> dict:
-    """Gives a checkpoint of this plan to `take`; returns its record."""
-    with path.open("rb") as file:
-        arrays = _Arrays(file)
-        record = arrays.record()
-        check_same(record, {"format": FORMAT}, path)
-        check_same(record["plan"], plan, path)
-        take(record, arrays)
-    return record
-
-
-def differences(then: dict, now: dict) -> list[str]:
-    """What a plan says otherwise than a record does."""
-    return [
-        f"{name} was {reprlib.repr(then.get(name))} and is "
-        f"{reprlib.repr(value)}"
-        for name, value in now.items()
-        if then.get(name) != value
-    ]
-
-
-def check_same(then: dict, now: dict, where) -> None:
-    different = differences(then, now)
-    if different:
-        raise ValueError(
-            "A run goes on only with what it began with: give the same "
-            "settings, another --output-dir, or begin anew with `restart` "
-            "(--restart yes, with --only finetune where the pre-training is to "
-            f"stay). Received: in {where}, {'; '.join(different)}"
-        )
-
-
-def replace(path, write) -> None:
-    """Writes to a temporary name beside `path`, then renames."""
-    path = Path(path)
-    # Keras tells the format by the ending, so the mark goes in front.
-    scratch = path.with_name(f"partial-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(scratch)
-        os.replace(scratch, path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise ValueError(
-                "The disk is full: free some room and run the same again; it "
-                f"goes on from the last checkpoint. Received: {path}"
-            ) from error
-        raise
-
-
-def replace_text(path, text: str) -> None:
-    replace(path, lambda scratch: scratch.write_text(text))
