@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kit import data
 from kit.data import ahead, helper, tfrecord
+from kit.data.records import parse
 from kit.data.source import source
 from kit.spec import FrameSpec
 from kit.splits import Holdout
@@ -29,10 +31,10 @@ def used(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     original, paths = ahead.Reader.records, []
 
-    def watched(self, path, widths):
-        paths.append(path)
-        end = yield from original(self, path, widths)
-        assert end == os.path.getsize(path)
+    def watched(self, file, widths):
+        paths.append(file.name)
+        end = yield from original(self, file, widths)
+        assert end == os.fstat(file.fileno()).st_size
         return end
 
     monkeypatch.setattr(ahead.Reader, "records", watched)
@@ -136,9 +138,10 @@ def test_memory_is_used_again(shards, used, monkeypatch):
     reader = ahead.take(shards)
     for _ in range(3):
         for path in shards:
-            for _ in reader.records(path, (1024, 128)):
-                pass
-        assert len(reader.slots) <= 2 * ahead.DEPTH + 1
+            with open(path, "rb") as file:
+                for _ in reader.records(file, (1024, 128)):
+                    pass
+        assert len(reader.users) <= 2 * ahead.DEPTH + 1
     reader.close()
 
 
@@ -194,6 +197,125 @@ def test_relative_paths_after_a_change_of_folder(
     ahead._end()
 
 
+@pytest.mark.parametrize(
+    "act", [os.unlink, lambda path: os.replace(path + "2", path)]
+)
+def test_a_file_that_goes_away_while_it_is_read(made, used, tmp_path, act):
+    shard = write(tmp_path / "train.tfrecord", made[2])
+    write(tmp_path / "train.tfrecord2", made[0])
+    found = passed([shard])
+    next(found)
+    act(shard)
+    assert len(list(found)) == 24
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 9, 24])
+def test_nothing_is_lost_where_reading_fails(shards, made, at):
+    """After such an error, the rest is read by the other process."""
+    shard = helper.Shard(shards[2], (1024, 128))
+    real, reads = shard.file, iter(range(99))
+
+    def readinto(slot):
+        if next(reads) == at:
+            raise OSError("the mount did not answer")
+        return real.readinto(slot)
+
+    shard.file = SimpleNamespace(readinto=readinto, close=real.close)
+    slot, found = memoryview(bytearray(helper.SLOT)), []
+    while some := shard.fill(slot):
+        found += some
+    assert len(found) == at
+    with open(shards[2], "rb") as file:
+        rest = tfrecord.rest(file, found[-1][0] if found else 0)
+        ids = [parse(one, data.YOUTUBE_8M).video_id for one in rest]
+    assert ids == [one.video_id for one in made[2][at:]]
+
+
+@pytest.mark.parametrize("method", ["send", "receive"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_pass_after_an_interrupt(shards, used, monkeypatch, method, when):
+    monkeypatch.setattr(ahead, "_idle", [])
+    for count in range(5):
+        with monkeypatch.context() as patch:
+            original, left = getattr(helper.Talk, method), iter(range(99))
+
+            def interrupted(self, *given, left=left, original=original):
+                last = next(left) == count  # noqa: B023
+                if last and when == "before":
+                    raise KeyboardInterrupt
+                answer = original(self, *given)
+                if last:
+                    raise KeyboardInterrupt
+                return answer
+
+            patch.setattr(helper.Talk, method, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                list(passed(shards[:1]))
+        assert ahead._idle == []  # it is not kept
+        assert len(list(passed(shards[2:]))) == 25
+        ahead._end()
+
+
+FORK = """
+import os, sys
+from kit.data import ahead
+reader = ahead.Reader()
+with open(sys.argv[1], "rb") as file:
+    found = reader.records(file, (1024, 128))
+    ids = [next(found).context for _ in range(3)]
+    if os.fork() == 0:
+        # Another process may not go on with it, nor hand it on or end it.
+        rest = list(found)
+        ahead.give_back(reader)
+        reader.close()
+        os._exit(bool(rest or ahead._idle))
+    assert os.wait()[1] == 0
+    ids += [one.context for one in found]
+assert len(set(ids)) == len(ids) == 40, len(ids)
+reader.close()
+"""
+
+
+def test_a_fork(shards):
+    subprocess.run([sys.executable, "-c", FORK, shards[0]], check=True)
+
+
+SUSPENDED = """
+import sys
+from kit.data import ahead
+readers = [ahead.Reader(), ahead.Reader()]
+ahead.give_back(readers.pop())
+file = open(sys.argv[1], "rb", buffering=0)
+found = readers[0].records(file, (1024, 128))
+next(found)
+file.close()
+"""
+
+
+def test_an_exit_leaves_nothing(shards):
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", SUSPENDED]
+        + shards[:1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert "Resource" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_held_much_is_not_kept(shards, used, monkeypatch):
+    monkeypatch.setattr(ahead, "_idle", [])
+    monkeypatch.setattr(ahead, "MOST_SLOTS", 5)
+    assert len(list(passed(shards))) == 68
+    assert ahead._idle == []
+
+
+def test_frames_cannot_be_written(shards, used):
+    video = next(passed(shards))
+    with pytest.raises(ValueError, match="read-only"):
+        video.rgb[0] = 0
+
+
 def test_two_passes_at_once(shards, made, used, monkeypatch):
     monkeypatch.setattr(ahead, "_idle", [])
     both = zip(passed(shards), passed(shards), strict=True)
@@ -247,6 +369,7 @@ def test_where_it_does_not_pay(shards, monkeypatch):
         lambda patch: patch.setattr(tfrecord, "google_crc32c", None),
         lambda patch: patch.delattr(os, "memfd_create"),
         lambda patch: patch.setattr(sys, "executable", "/nowhere/python"),
+        lambda patch: patch.setattr(sys, "executable", None),
     ):
         with monkeypatch.context() as patch:
             change(patch)

@@ -7,8 +7,10 @@ and all that is bad in a file, stays with the first.
 """
 
 import atexit
+import contextlib
 import mmap
 import os
+import socket
 import subprocess
 import sys
 import weakref
@@ -24,6 +26,8 @@ from kit.data.records import Laid
 WORTH_BYTES = 256 * 2**20
 # Answers of each shard that are under way or waiting.
 DEPTH = 4
+# A process that has had more to hold is not kept, nor is its memory.
+MOST_SLOTS = 128
 
 # What the process needs is imported without the packages around it, which
 # import Keras.
@@ -34,12 +38,15 @@ for name, path in {packages}:
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = path
 from kit.data import helper
-helper.serve({memory})
+helper.serve({memory}, {connection})
 """
 
 _idle = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)
+_open = weakref.WeakSet()
+
+
+class _Gone(Exception):
+    """The process is not to be talked to."""
 
 
 class Reader:
@@ -50,10 +57,15 @@ class Reader:
     """
 
     def __init__(self):
-        self.memory = os.memfd_create("kit.data")
-        self.slots = []  # of mapped memory and a weak reference to its array
+        self.owner = os.getpid()
         self.asked = deque()  # of what takes an answer, and its slot's array
+        self.areas = []  # of mapped memory
+        self.users = []  # of each slot: a weak reference to its array
         self.shards = 0
+        self.sound = True  # what was asked and answered is in step
+        self.memory = os.memfd_create("kit.data")
+        ours, theirs = socket.socketpair()
+        self.talk = helper.Talk(ours)
         packages = [
             ("kit", list(kit.__path__)),
             ("kit.data", [os.path.dirname(__file__)]),
@@ -62,24 +74,30 @@ class Reader:
             search=[*map(str, sys.path)],
             packages=packages,
             memory=self.memory,
+            connection=theirs.fileno(),
         )
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", start],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=[self.memory],
+                [sys.executable, "-I", "-c", start],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[self.memory, theirs.fileno()],
                 start_new_session=True,  # an interrupt is for this process
             )
         except OSError:
+            self.talk.close()
             os.close(self.memory)
             raise
+        finally:
+            theirs.close()
+        _open.add(self)
 
-    def records(self, path: str, widths):
+    def records(self, file, widths):
         """Yields the records of a shard up to the first that is not as usual.
 
         Args:
-            path: A local file.
+            file: An open local file; the process reads the same one, whatever
+                has its name by then.
             widths: Bytes of a frame of `rgb` and of `audio`, 0 for none.
 
         Yields:
@@ -91,68 +109,92 @@ class Reader:
         """
         self.shards += 1
         ready, offset = deque(), 0
-        # The process may be in another folder.
-        asked = self.shards, os.path.abspath(path), widths
+        path = f"/proc/{self.owner}/fd/{file.fileno()}"
+        asked = self.shards, path, tuple(map(int, widths))
         try:
             for _ in range(DEPTH):
                 self._ask(ready, *asked)
             while True:
                 while not ready:
                     self._answer()
-                array, found, end = ready.popleft()
+                array, found = ready.popleft()
                 if not found:
-                    return end
+                    return offset
                 self._ask(ready, *asked)
-                for context, *places in found:
+                for end, context, *places in found:
+                    if self.owner != os.getpid():  # the memory is not ours
+                        return offset
                     rgb, audio = (
                         at and wire.frames(array, *at) for at in places
                     )
+                    offset = end
                     yield Laid(context, rgb, audio)
-                offset = end
-        except (EOFError, OSError):  # it has ended
+        except _Gone:
             return offset
 
-    def forget(self) -> None:
-        """Has it drop what a pass that was left early had asked for.
-
-        Raises:
-            EOFError, OSError: Where it has ended.
-        """
-        while self.asked:
-            self._answer()
-        helper.send(self.process.stdin, None)
+    def usable(self) -> bool:
+        """Whether another pass may have it, after what the last one left."""
+        try:
+            while self.asked:
+                self._answer()
+            with self._talking():
+                self.talk.send(None)
+        except _Gone:
+            return False
+        return True
 
     def close(self) -> None:
         """Ends the process."""
-        self.process.kill()
-        self.process.communicate()
-        os.close(self.memory)
+        if self in _open and self.owner == os.getpid():
+            _open.remove(self)
+            self.sound = False
+            self.process.kill()
+            self.process.wait()
+            self.talk.close()
+            os.close(self.memory)
+
+    @contextlib.contextmanager
+    def _talking(self):
+        """What is interrupted here leaves the two out of step."""
+        if not self.sound or self.owner != os.getpid():
+            raise _Gone
+        self.sound = False
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            raise _Gone from error
+        self.sound = True
 
     def _ask(self, ready, *asked):
-        slot, array = self._slot()
-        helper.send(self.process.stdin, (*asked, slot))
-        self.asked.append((ready, array))
+        with self._talking():
+            slot, array = self._slot()
+            self.talk.send((*asked, slot))
+            self.asked.append((ready, array))
 
     def _answer(self):
-        found, end = helper.receive(self.process.stdout)
-        ready, array = self.asked.popleft()
-        ready.append((array, found, end))
+        with self._talking():
+            found = self.talk.receive()
+            ready, array = self.asked.popleft()
+            ready.append((array, found))
 
     def _slot(self) -> tuple[int, np.ndarray]:
         """The number of a slot that nobody looks at, and its bytes."""
-        unused = (
-            number
-            for number, (_, user) in enumerate(self.slots)
-            if user() is None
+        unused = (at for at, user in enumerate(self.users) if user() is None)
+        number = next(unused, len(self.users))
+        area, place = divmod(number, helper.AREA)
+        if area == len(self.areas):
+            size = helper.AREA * helper.SLOT
+            try:
+                os.ftruncate(self.memory, (area + 1) * size)
+                mapped = mmap.mmap(self.memory, size, offset=area * size)
+            except OSError as error:
+                raise _Gone from error
+            self.areas.append(mapped)
+        array = np.frombuffer(
+            self.areas[area], np.uint8, helper.SLOT, place * helper.SLOT
         )
-        number, size = next(unused, len(self.slots)), helper.SLOT
-        if number == len(self.slots):
-            os.ftruncate(self.memory, (number + 1) * size)
-            mapped = mmap.mmap(self.memory, size, offset=number * size)
-            self.slots.append((mapped, None))
-        mapped, _ = self.slots[number]
-        array = np.frombuffer(mapped, np.uint8)
-        self.slots[number] = mapped, weakref.ref(array)
+        array.flags.writeable = False
+        self.users[number:] = [weakref.ref(array), *self.users[number + 1 :]]
         return number, array
 
 
@@ -160,6 +202,7 @@ def take(shards) -> Reader | None:
     """A process to read these shards with; None where it would not pay."""
     if not (
         hasattr(os, "memfd_create")
+        and sys.executable
         and tfrecord.fast()
         and len(os.sched_getaffinity(0)) > 1
         and _worth(shards)
@@ -167,11 +210,9 @@ def take(shards) -> Reader | None:
         return None
     while _idle:
         reader = _idle.pop()
-        try:
-            reader.forget()
+        if reader.usable():
             return reader
-        except (EOFError, OSError):
-            reader.close()
+        reader.close()
     try:
         return Reader()
     except OSError:
@@ -179,9 +220,13 @@ def take(shards) -> Reader | None:
 
 
 def give_back(reader: Reader | None) -> None:
-    """Keeps the process for the next pass."""
-    if reader is not None:
+    """Keeps the process for the next pass, if it is fit for one."""
+    if reader is None or reader.owner != os.getpid():
+        return
+    if reader.sound and len(reader.users) <= MOST_SLOTS:
         _idle.append(reader)
+    else:
+        reader.close()
 
 
 def _worth(shards) -> bool:
@@ -198,7 +243,12 @@ def _worth(shards) -> bool:
     return False
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
 @atexit.register
 def _end() -> None:
-    while _idle:
-        _idle.pop().close()
+    for reader in list(_open):
+        reader.close()
+    _idle.clear()

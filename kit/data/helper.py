@@ -8,15 +8,18 @@ for reads on and says what is the matter.
 import gc
 import marshal
 import mmap
+import os
+import socket
+import stat
 import struct
-import sys
 
 import numpy as np
 
 from kit.data import tfrecord, wire
 
-_LENGTH = struct.Struct("<Q")
 SLOT = 2 * 2**20  # bytes: records of one answer
+AREA = 16  # slots mapped at once; each mapping takes a descriptor
+_LENGTH = struct.Struct("<Q")
 
 
 class Shard:
@@ -28,17 +31,21 @@ class Shard:
     """
 
     def __init__(self, path: str, widths):
-        self.file = open(path, "rb", buffering=0)
+        # Should the other process have closed it, this may be anything.
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.file = open(opened, "rb", buffering=0)
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise FileNotFoundError(path)
         self.widths = widths
         self.head = self.file.read(tfrecord.HEAD.size)
         self.offset = 0
 
-    def fill(self, slot: memoryview):
+    def fill(self, slot: memoryview) -> list[tuple]:
         """Reads whole records into a slot, as many as fit.
 
         Returns:
-            For each of them what `wire.layout` says, and the offset in the
-            file of the record after them.  Without any there is no more.
+            For each of them the offset in the file where it ends, and what
+            `wire.layout` says.  Without any there is no more.
         """
         array, found, at = np.frombuffer(slot, np.uint8), [], 0
         while len(self.head) == tfrecord.HEAD.size:
@@ -47,8 +54,11 @@ class Shard:
             if tfrecord.masked(self.head[:8]) != check:
                 break
             if at + frame > len(slot):
-                return found, self.offset
-            read = self.file.readinto(slot[at : at + frame])
+                return found
+            try:
+                read = self.file.readinto(slot[at : at + frame])
+            except OSError:
+                break
             end = at + size
             if read < size + tfrecord.TAIL.size:
                 break
@@ -58,37 +68,47 @@ class Shard:
             laid = wire.layout(slot, at, end, self.widths)
             if laid is None:
                 break
-            found.append(laid)
+            self.offset += tfrecord.HEAD.size + size + tfrecord.TAIL.size
+            found.append((self.offset, *laid))
             self.head = bytes(slot[end + tfrecord.TAIL.size : at + read])
-            self.offset += size + tfrecord.HEAD.size + tfrecord.TAIL.size
             at = end
         self.head = b""
         self.file.close()
-        return found, self.offset
+        return found
 
 
-def send(file, message) -> None:
-    """Writes a message of plain values."""
-    content = marshal.dumps(message)
-    file.write(_LENGTH.pack(len(content)) + content)
-    file.flush()
-
-
-def receive(file):
-    """Reads a message.
+class Talk:
+    """Messages of plain values, to and from another process.
 
     Raises:
-        EOFError: Where there is none.
+        EOFError, ConnectionError: Where the other has ended.
     """
-    head = file.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    content = file.read(*_LENGTH.unpack(head))
-    return marshal.loads(content)  # EOFError as well where it is cut
+
+    def __init__(self, connection: socket.socket):
+        self.connection = connection
+        self.file = connection.makefile("rb")
+
+    def send(self, message) -> None:
+        content = marshal.dumps(message)
+        self.connection.sendall(
+            _LENGTH.pack(len(content)) + content,
+            socket.MSG_NOSIGNAL,  # an error, whatever SIGPIPE is to do
+        )
+
+    def receive(self):
+        head = self.file.read(_LENGTH.size)
+        if len(head) < _LENGTH.size:
+            raise EOFError
+        content = self.file.read(*_LENGTH.unpack(head))
+        return marshal.loads(content)  # EOFError as well where it is cut
+
+    def close(self) -> None:
+        self.file.close()
+        self.connection.close()
 
 
-def serve(memory: int) -> None:
-    """Answers what is asked on standard input, until it is closed.
+def serve(memory: int, connection: int) -> None:
+    """Answers what is asked, until the other process ends.
 
     Asked is `(number, path, widths, slot)`: a shard, and which part of the
     shared memory takes its next records.  Answered is what `Shard.fill`
@@ -96,25 +116,33 @@ def serve(memory: int) -> None:
 
     Args:
         memory: Descriptor of the shared memory.
+        connection: Descriptor of the socket to talk through.
     """
     gc.disable()  # nothing here refers to itself
-    shards, slots = {}, {}
-    while True:
-        try:
-            asked = receive(sys.stdin.buffer)
-        except EOFError:
-            return
-        if asked is None:
-            shards.clear()
-            continue
-        number, path, widths, slot = asked
-        if slot not in slots:
-            mapped = mmap.mmap(memory, SLOT, offset=slot * SLOT)
-            slots[slot] = memoryview(mapped)
-        try:
-            if number not in shards:
-                shards[number] = Shard(path, widths)
-            found = shards[number].fill(slots[slot])
-        except OSError:
-            found = [], shards[number].offset if number in shards else 0
-        send(sys.stdout.buffer, found)
+    talk = Talk(socket.socket(fileno=connection))
+    shards, areas = {}, {}
+    try:
+        while True:
+            asked = talk.receive()
+            if asked is None:
+                shards.clear()
+                continue
+            number, path, widths, slot = asked
+            try:
+                if number not in shards:
+                    shards[number] = Shard(path, widths)
+                found = shards[number].fill(_slot(memory, areas, slot))
+            except OSError:
+                found = []
+            talk.send(found)
+    except (EOFError, ConnectionError):
+        pass
+
+
+def _slot(memory, areas, slot) -> memoryview:
+    area, place = divmod(slot, AREA)
+    if area not in areas:
+        size = AREA * SLOT
+        mapped = mmap.mmap(memory, size, offset=area * size)
+        areas[area] = memoryview(mapped)
+    return areas[area][place * SLOT : (place + 1) * SLOT]

@@ -267,17 +267,9 @@ def _records(path: str, report: Report, reader, widths):
     """Yields the records of one file, each checksum verified."""
     import tensorflow as tf
 
-    record, offset = 0, 0
-    if reader is not None:
-        laid = reader.records(path, widths)
-        try:
-            while True:
-                yield next(laid)
-                record += 1
-        except StopIteration as end:
-            offset = end.value
+    record = 0
     try:
-        for content in tfrecord.records(path, offset):
+        for content in _contents(path, reader, widths):
             yield content
             record += 1
     except tfrecord.Damage as damage:
@@ -287,3 +279,12 @@ def _records(path: str, report: Report, reader, widths):
             "A shard must be a file that can be read. "
             f"Received: file={path!r}, error={str(error)!r}"
         ) from error
+
+
+def _contents(path, reader, widths):
+    if reader is None:
+        yield from tfrecord.records(path)
+        return
+    with open(path, "rb") as file:
+        offset = yield from reader.records(file, widths)
+        yield from tfrecord.rest(file, offset)

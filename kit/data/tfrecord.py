@@ -20,10 +20,8 @@ def fast() -> bool:
     return getattr(google_crc32c, "implementation", None) == "c"
 
 
-def records(path: str, offset: int = 0):
+def records(path: str):
     """Yields the records of a file, local or `gs://`, each checksum verified.
-
-    The first is the one at `offset`, which only a local file may have.
 
     TensorFlow's packages compute checksums without the instruction that
     processors have for it, which takes longer than all else about a record.
@@ -37,14 +35,19 @@ def records(path: str, offset: int = 0):
         yield from _by_tensorflow(path)
     elif "://" not in path:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not offset or file.seek(offset) < size:
-                yield from _unframed(file, size - offset)
+            yield from rest(file, 0)
     else:
         import tensorflow as tf
 
         with tf.io.gfile.GFile(path, "rb") as file:
             yield from _unframed(file, file.size())
+
+
+def rest(file, offset: int):
+    """The records of an open local file from the one at `offset` on."""
+    left = os.fstat(file.fileno()).st_size - file.seek(offset)
+    if not offset or left > 0:
+        yield from _unframed(file, left)
 
 
 def _unframed(file, left):
