@@ -20,15 +20,24 @@ from kit.splits import Holdout
 from tests.shards import TINY, Record, records, rows, write
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(os, "memfd_create"), reason="shared memory is Linux's"
+    not hasattr(os, "memfd_create"),
+    reason="only Linux reads ahead; elsewhere tests/test_data.py is all",
 )
 
 
 @pytest.fixture
-def used(monkeypatch):
-    """Has every pass read ahead; the shards read so, one by one."""
+def always(monkeypatch):
+    """Has every pass read ahead, with a process of its own."""
     monkeypatch.setattr(ahead, "WORTH_BYTES", 0)
+    monkeypatch.setattr(ahead, "_idle", [])
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    yield
+    ahead._end()
+
+
+@pytest.fixture
+def used(always, monkeypatch):
+    """The shards that are read ahead to their end, one by one."""
     original, paths = ahead.Reader.records, []
 
     def watched(self, file, widths):
@@ -145,9 +154,15 @@ def test_memory_is_used_again(shards, used, monkeypatch):
     reader.close()
 
 
-def test_a_record_larger_than_a_slot(tmp_path, monkeypatch):
+def test_a_record_larger_than_a_slot(tmp_path, always, monkeypatch):
     """It, and what is behind it, is read without the process."""
-    monkeypatch.setattr(ahead, "WORTH_BYTES", 0)
+    original, ends = ahead.Reader.records, []
+
+    def watched(self, file, widths):
+        ends.append((yield from original(self, file, widths)))
+        return ends[-1]
+
+    monkeypatch.setattr(ahead.Reader, "records", watched)
     spec = FrameSpec(16_384, 128, 300)
     made = [*big(2, width=16_384), *big(2, seed=1, width=16_384)]
     made[1] = made[1].but(rgb=made[1].rgb[:20], audio=made[1].audio[:20])
@@ -156,12 +171,12 @@ def test_a_record_larger_than_a_slot(tmp_path, monkeypatch):
     assert os.path.getsize(shard) > 2 * helper.SLOT
     found = [video.video_id for video in passed([shard], spec)]
     assert found == [one.video_id for one in made]
+    assert ends == [len(made[0].serialized()) + 16]
 
 
-def test_a_killed_process_changes_nothing(shards, made, monkeypatch):
-    monkeypatch.setattr(ahead, "WORTH_BYTES", 0)
-    monkeypatch.setattr(ahead, "_idle", [ahead.Reader()])
-    [reader] = ahead._idle
+def test_a_killed_process_changes_nothing(shards, made, always):
+    reader = ahead.take(shards)
+    ahead.give_back(reader)
     found = []
     for at, video in enumerate(passed(shards)):
         if at == 13:
@@ -176,7 +191,6 @@ def test_a_killed_process_changes_nothing(shards, made, monkeypatch):
 
 
 def test_a_pass_that_is_left_early(shards, made, used, monkeypatch):
-    monkeypatch.setattr(ahead, "_idle", [])
     for _ in range(3):
         next(passed(shards))
     assert len(list(passed(shards))) == 68
@@ -358,7 +372,8 @@ def test_it_ends_with_the_process_that_started_it():
     pytest.fail("It goes on.")
 
 
-def test_where_it_does_not_pay(shards, monkeypatch):
+def test_where_it_does_not_pay(shards, always, monkeypatch):
+    monkeypatch.setattr(ahead, "WORTH_BYTES", 2**60)
     assert ahead.take(shards) is None  # little to read
     monkeypatch.setattr(ahead, "WORTH_BYTES", 0)
     reader = ahead.take(shards)

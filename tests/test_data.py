@@ -698,7 +698,7 @@ def test_no_shards():
 
 
 def test_ids_met_twice_are_found_among_very_many():
-    from kit.data.shards import SeenIds
+    from kit.data.seen import SeenIds
 
     long = b"long" * 100_000
     seen = SeenIds(map(SeenIds.key, [b"old", b"older"]))

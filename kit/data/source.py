@@ -9,7 +9,8 @@ import numpy as np
 
 from kit.data import ahead
 from kit.data.records import Video
-from kit.data.shards import Report, SeenIds, read_shard
+from kit.data.seen import SeenIds
+from kit.data.shards import Report, read_shard
 from kit.spec import FrameSpec
 from kit.splits import Holdout, check_part
 

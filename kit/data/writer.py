@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from kit.data.records import RATING_FIELDS
-from kit.data.shards import Report, SeenIds, read_shard
+from kit.data.seen import SeenIds
+from kit.data.shards import Report, read_shard
 from kit.spec import FrameSpec
 
 

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from kit.data.shards import SeenIds
+from kit.data.seen import SeenIds
 from kit.pack.header import (
     CHECKED,
     ENTRY,
