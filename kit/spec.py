@@ -55,3 +55,6 @@ class FrameSpec:
     def dim(self) -> int:
         """Bytes of a frame: visual and audio features side by side."""
         return self.rgb + self.audio
+
+
+YOUTUBE_8M = FrameSpec()

@@ -1,40 +1,98 @@
 """The hold-out: the one place that says which videos are never trained on."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-PARTS = ("all", "training", "holdout", "checkpoint", "ensemble")
+BUCKETS = 2**48  # their numbers are exact in a float64
+
+
+@dataclass(frozen=True)
+class Part:
+    """The videos whose id, hashed to [0, 1), falls in `[start, stop)`.
+
+    Every reader and every pack asks `select`; there is no other rule. The
+    hash sees the seed and the id alone, so a video falls on the same side
+    whatever shard, folder, order or partition it is met in. Shard names could
+    not do this: the same video sits in different shards of partitions 2 and 3.
+
+    Args:
+        seed: Whole number from 0 to 2**63 - 1. Another seed, another cut.
+        start, stop: The share of the videos, from 0 to 1.
+
+    Raises:
+        ValueError: Where an argument is out of range.
+    """
+
+    seed: int
+    start: float
+    stop: float
+
+    def __post_init__(self):
+        whole = isinstance(self.seed, int | np.integer)
+        if not whole or not 0 <= self.seed < 2**63:
+            raise ValueError(
+                "`seed` must be a whole number from 0 to 2**63 - 1. "
+                f"Received: seed={self.seed!r}"
+            )
+        if not 0 <= self.start <= self.stop <= 1:
+            raise ValueError(
+                "A part must lie between 0 and 1: give the shares of the "
+                "videos where it starts and stops. "
+                f"Received: start={self.start!r}, stop={self.stop!r}"
+            )
+
+    def select(self, video_ids):
+        """Which of `video_ids` belong to this part.
+
+        Args:
+            video_ids: Ids as text or bytes, a list or an array of shape
+                `(n,)`; text and its UTF-8 bytes are the same id. Or a string
+                tensor of any shape.
+
+        Returns:
+            A bool array of shape `(n,)`; for a tensor, a bool tensor.
+        """
+        import tensorflow as tf
+
+        if tf.is_tensor(video_ids):
+            return self._select(video_ids)
+        ids = np.asarray(video_ids).ravel().tolist()
+        return self._select(tf.constant(ids, tf.string)).numpy()
+
+    def _select(self, video_ids):
+        import tensorflow as tf
+
+        key = [int(self.seed), 0]
+        bucket = tf.strings.to_hash_bucket_strong(video_ids, BUCKETS, key)
+        # In whole numbers, so that parts that touch neither overlap nor gape.
+        first, last = (round(cut * BUCKETS) for cut in (self.start, self.stop))
+        return (bucket >= first) & (bucket < last)
+
+
+EVERY_VIDEO = Part(seed=0, start=0.0, stop=1.0)
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """A cut of the videos by a hash of their id.
-
-    Every reader and every pack asks `select`; there is no other rule.  The
-    hash sees the seed and the id alone, so a video falls on the same side
-    whatever shard, folder, order or partition it is met in.  Shard names
-    could not do this: the same video sits in different shards of partitions
-    2 and 3.
+    """A cut of the videos into those to train on and those held out.
 
     The hold-out is cut once more, by the same hash, into two halves:
-    `"checkpoint"` chooses checkpoints and `"ensemble"` fits the weights of
-    the ensemble, so that neither is judged on what chose it.
+    `checkpoint` chooses checkpoints and `ensemble` fits the weights of the
+    ensemble, so that neither is judged on what chose it.
 
     Args:
-        fraction: Share of the videos to hold out, from 0 to 1.  The default
-            is 300 of 3,844 shards, as in the authors' code.
-        seed: Whole number from 0 to 2**64 - 1.  Another seed, another cut.
+        fraction: Share of the videos to hold out, from 0 to 1. The default is
+            300 of 3,844 shards, as in the authors' code.
+        seed: Whole number from 0 to 2**63 - 1.
 
     Raises:
         ValueError: Where `fraction` or `seed` is out of range.
 
     Example:
 
-    >>> half = Holdout(fraction=0.5)
-    >>> half.select([b"op00", "op00"], "holdout").tolist()
-    [True, True]
+    >>> Holdout(fraction=0.5).holdout
+    Part(seed=0, start=0.0, stop=0.5)
     """
 
     fraction: float = 300 / 3844
@@ -46,57 +104,20 @@ class Holdout:
                 "`fraction` must lie between 0 and 1: give the share of the "
                 f"videos to hold out. Received: fraction={self.fraction!r}"
             )
-        whole = isinstance(self.seed, int | np.integer)
-        if not whole or not 0 <= self.seed < 2**64:
-            raise ValueError(
-                "`seed` must be a whole number from 0 to 2**64 - 1. "
-                f"Received: seed={self.seed!r}"
-            )
+        Part(self.seed, 0.0, 1.0)
 
-    def select(self, video_ids, part: str) -> np.ndarray:
-        """Which of `video_ids` belong to `part`.
+    @property
+    def training(self) -> Part:
+        return Part(self.seed, self.fraction, 1.0)
 
-        Args:
-            video_ids: Ids as bytes or text, of shape `(n,)`; text and its
-                UTF-8 bytes are the same id.
-            part: `"all"`, `"training"` (not held out), `"holdout"`, or one of
-                its halves `"checkpoint"` and `"ensemble"`.
+    @property
+    def holdout(self) -> Part:
+        return Part(self.seed, 0.0, self.fraction)
 
-        Returns:
-            A bool array of shape `(n,)`.
+    @property
+    def checkpoint(self) -> Part:
+        return Part(self.seed, 0.0, self.fraction / 2)
 
-        Raises:
-            ValueError: Where `part` is none of `PARTS`.
-        """
-        check_part(part)
-        ids = [
-            video_id.encode() if isinstance(video_id, str) else video_id
-            for video_id in np.asarray(video_ids).reshape(-1).tolist()
-        ]
-        if part == "all":
-            return np.ones(len(ids), bool)
-        position = np.fromiter(map(self._position, ids), float, len(ids))
-        if part == "training":
-            return position >= self.fraction
-        if part == "holdout":
-            return position < self.fraction
-        first_half = position < self.fraction / 2
-        if part == "checkpoint":
-            return first_half
-        return (position < self.fraction) & ~first_half
-
-    def _position(self, video_id: bytes) -> float:
-        """Where the id falls in [0, 1): uniform, and fixed by the seed."""
-        salt = int(self.seed).to_bytes(8, "little")
-        digest = hashlib.blake2b(video_id, digest_size=6, salt=salt).digest()
-        # 48 bits fit a float64 exactly, so that the result is below 1.
-        return int.from_bytes(digest, "little") / 2**48
-
-
-def check_part(part: str) -> None:
-    """Raises `ValueError` where `part` is none of `PARTS`."""
-    if part not in PARTS:
-        raise ValueError(
-            f"`part` must be one of {', '.join(map(repr, PARTS))}. "
-            f"Received: part={part!r}"
-        )
+    @property
+    def ensemble(self) -> Part:
+        return Part(self.seed, self.fraction / 2, self.fraction)
