@@ -1,20 +1,19 @@
 """Average precision as the competition scores it, and that of chance.
 
 The order that every number here rests on is that of the ranking; equal scores
-stand in the order of `(video_id, start)`.  `ratings` is anything with columns
-`video_id`, `start`, `label` (a class id) and `score` (1 yes, 0 no): a
-DataFrame or a dict of arrays.  A pair that is not in it is unrated: unknown,
-not wrong.
+stand in the order of `(video_id, start)`.
 """
 
 import numpy as np
 
-from kit.metrics.ratings import check, rated_pairs
+from kit.metrics.ratings import rated_pairs
 
 K = 100_000
 
 
-def average_precision(relevance, num_positives=None, k: int = K) -> float:
+def average_precision(
+    relevance, num_positives: int | None = None, k: int = K
+) -> float:
     """Average precision of one list, eq. 1 of the paper for one class.
 
     The list is cut at `k`, then unrated segments are dropped.
@@ -23,11 +22,7 @@ def average_precision(relevance, num_positives=None, k: int = K) -> float:
         relevance: The list, best first: 1 yes, 0 no, -1 unrated.
         num_positives: Of the class, also those missing from the list, by
             default the ones in it.  Without any, the result is NaN.
-        k: Where the list is cut, and the most positives that count.
-
-    Raises:
-        ValueError: For other values than these, or fewer positives than the
-            list holds.
+        k: Where the list is cut.
 
     Example: after the cut at 4 and without the unrated, the list reads yes,
     no, yes.  The precisions at its positives are 1/1 and 2/3, and the class
@@ -37,203 +32,166 @@ def average_precision(relevance, num_positives=None, k: int = K) -> float:
     0.5556
     """
     relevance = np.asarray(relevance)
-    check(relevance, k)
-    listed = int((relevance == 1).sum())
     if num_positives is None:
-        num_positives = listed
-    if not num_positives >= listed:
-        raise ValueError(
-            "`num_positives` counts those in the list too. Received: "
-            f"num_positives={num_positives}, {listed} in the list"
-        )
-    if not num_positives:
-        return float("nan")
+        num_positives = np.count_nonzero(relevance == 1)
     rated = relevance[:k][relevance[:k] >= 0]
-    precision = np.cumsum(rated) / np.arange(1, len(rated) + 1)
-    return float((precision * rated).sum() / min(num_positives, k))
+    column = np.zeros(len(rated), int)
+    values = average_precisions(column, rated == 1, np.array([num_positives]))
+    return float(values[0])
+
+
+def average_precisions(column, truth, num_positives) -> np.ndarray:
+    """Average precision of many classes, whose lists stand one after another.
+
+    Args:
+        column: `(N,)`, the number of the class that an entry belongs to,
+            rising; within a class the entries stand best first.
+        truth: bool `(N,)`, whether the entry is positive.
+        num_positives: `(C,)`, of each class, also those not listed.
+
+    Returns:
+        `(C,)`, NaN for a class without positives.
+    """
+    size = len(num_positives)
+    begin = np.searchsorted(column, np.arange(size))  # of each list
+    place = np.arange(1, len(column) + 1) - begin[column]
+    hits = np.append(0, np.cumsum(truth))
+    hits = hits[1:] - hits[begin][column]
+    total = np.bincount(column, truth * hits / place, minlength=size)
+    with np.errstate(invalid="ignore"):
+        return total / num_positives  # of which there are 0 only with total 0
+
+
+def list_order(pairs, ranks) -> np.ndarray:
+    """Which rated pairs are listed, class after class, best first."""
+    order = np.lexsort((ranks, pairs.column))
+    return order[ranks[order] > 0]
 
 
 def mean_average_precision(
-    ranking, ratings, class_ids=None, k: int = K, no_positives="exclude"
+    ranking, ratings, class_ids=None, k: int = K
 ) -> float:
     """MAP@K of a ranking on the rated segments, eq. 1 of the paper.
 
     Args:
         ranking: A `kit.ranking.Ranking`.
-        ratings: See the module.  All positives of a class count, also those
-            that the ranking does not know.
+        ratings: As for `rated_pairs`.  All positives of a class count, also
+            those that the ranking does not list.
         class_ids: The classes to average over, where a class that is not
-            ranked counts 0.  Default: all that are rated.
+            ranked counts 0 and one without a positive rating is left out.
+            Default: all that are rated.
         k: Where each list is cut, before unrated segments are dropped.
-        no_positives: What becomes of a class without a positive rating:
-            "exclude" leaves it out of the mean, "zero" counts it as 0.
 
     Raises:
-        ValueError: For an unusable rating, a segment twice in a list,
-            whether rated or not, or where no class is left to average over.
+        ValueError: For unusable ratings, or where none of their segments
+            occurs in the ranking.
     """
-    rated = rated_pairs(ranking, ratings, class_ids, k)
-    return _mean(class_precisions(rated, k), no_positives)
-
-
-def mean_average_precision_of_scores(
-    scores, targets, k: int = K, no_positives="exclude"
-) -> float:
-    """The same from scores and targets `(S, C)`; -1 is unrated.
-
-    Equal scores stand in the order of their rows.
-    """
-    scores, targets = _matrices(scores, targets, k)
-    best = np.argsort(-scores, axis=0, kind="stable")
-    lists = np.take_along_axis(targets, best, axis=0)
-    positives = (targets == 1).sum(axis=0)
-    values = [
-        average_precision(lists[:, c], int(n), k)
-        for c, n in enumerate(positives)
-    ]
-    return _mean(np.array(values), no_positives)
-
-
-def per_class_table(ranking, ratings, class_ids=None, k: int = K, seed=0):
-    """A DataFrame with a row a class: what was rated, AP, AP by chance.
-
-    Columns: `class_id`, `ratings`, `positives`, `average_precision` (NaN
-    without positives) and `random_floor`, see the function of that name.
-    """
-    import pandas as pd
-
-    rated = rated_pairs(ranking, ratings, class_ids, k)
-    size = len(rated.class_ids)
-    return pd.DataFrame(
-        {
-            "class_id": rated.class_ids,
-            "ratings": np.bincount(rated.column, minlength=size),
-            "positives": _positives(rated),
-            "average_precision": class_precisions(rated, k),
-            "random_floor": _floor(ranking, rated, k, 100, seed),
-        }
+    pairs = rated_pairs(ratings, class_ids)
+    order = list_order(pairs, pairs.ranks(ranking, k))
+    values = average_precisions(
+        pairs.column[order], pairs.truth[order], pairs.count_positives()
     )
+    return float(np.nanmean(values))
 
 
-def random_floor(
-    ranking,
-    ratings,
-    class_ids=None,
-    k: int = K,
-    num_permutations: int = 100,
-    seed: int = 0,
-    no_positives="exclude",
-) -> float:
-    """The MAP@K that a random order of the same candidates would get.
+def map_of_scores(scores, targets) -> float:
+    """MAP of scores `(n, C)` on targets `(n, C)`: 1 yes, 0 no, below unrated.
+
+    The list of a class is its rated rows by score, equal scores in the order
+    of the rows.  Classes without a positive are left out of the mean.
+
+    Example: the first class lists no, yes; of the second one row is rated.
+
+    >>> scores = [[0.9, 0.1], [0.2, 0.6], [0.5, 0.3]]
+    >>> map_of_scores(scores, [[0, -1], [-1, 1], [1, -1]])
+    0.75
+    """
+    scores, targets = np.asarray(scores), np.asarray(targets)
+    if scores.shape != targets.shape or np.isnan(scores).any():
+        raise ValueError(
+            "`scores` must be numbers, one a target; look for the model's "
+            f"NaN. Received: scores.shape={scores.shape} with "
+            f"{np.isnan(scores).sum()} NaN, targets.shape={targets.shape}"
+        )
+    positives = _count_positives(targets)
+    column, row = np.nonzero(targets.T >= 0)
+    order = np.lexsort((-scores[row, column], column))
+    truth = targets[row, column][order] == 1
+    values = average_precisions(column[order], truth, positives)
+    return float(np.nanmean(values))
+
+
+def floor_of_targets(targets) -> float:
+    """The mean of `map_of_scores` over all orders of the rated rows."""
+    targets = np.asarray(targets)
+    positives, rated = _count_positives(targets), (targets >= 0).sum(axis=0)
+    values = [
+        _expected_precision(n, p, n, n) / p
+        for n, p in zip(rated, positives, strict=True)
+        if p
+    ]
+    return float(np.mean(values))
+
+
+def random_floor(ranking, ratings, class_ids=None, k: int = K) -> float:
+    """The mean of MAP@K over all orders of the same candidates.
 
     Print it beside every local MAP: only rated segments count, most of them
     are positive, so chance alone scores high.  A list shorter than both `k`
     and the table holds all its candidates; a list that fills `k` was cut, and
     its candidates are the whole table.
     """
-    if num_permutations < 1:
-        raise ValueError(
-            "`num_permutations` must be at least 1. Received: "
-            f"num_permutations={num_permutations}"
-        )
-    rated = rated_pairs(ranking, ratings, class_ids, k)
-    floor = _floor(ranking, rated, k, num_permutations, seed)
-    return _mean(floor, no_positives)
-
-
-def gap(scores, targets, k: int = 20) -> float:
-    """Global average precision of the best `k` classes a video.
-
-    The pairs of all videos form one list by score, equal scores in the order
-    of rows, then columns.  Positives beyond a video's best `k` are missed.
-    Scores and targets are `(videos, classes)`; a target -1 is left out.
-    """
-    scores, targets = _matrices(scores, targets, k)
-    best = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1)
-    chosen = np.take_along_axis(scores, best, axis=1).ravel()
-    truth = np.take_along_axis(targets, best, axis=1).ravel()
-    order = np.argsort(-chosen, kind="stable")
-    positives = int((targets == 1).sum())
-    return average_precision(truth[order], positives, max(targets.size, 1))
-
-
-def _matrices(scores, targets, k):
-    scores, targets = np.asarray(scores), np.asarray(targets)
-    if scores.shape != targets.shape or scores.ndim != 2:
-        raise ValueError(
-            "`scores` and `targets` must both be (rows, classes). "
-            f"Received: {scores.shape} and {targets.shape}"
-        )
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            "`scores` must be finite, or they have no order. Received: "
-            f"{scores[~np.isfinite(scores)][0]}"
-        )
-    check(targets, k)
-    return scores, targets
-
-
-def _positives(rated):
-    size = len(rated.class_ids)
-    return np.bincount(rated.column[rated.truth], minlength=size)
-
-
-def class_precisions(rated, k) -> np.ndarray:
-    """AP of every class; NaN without positives."""
-    size = len(rated.class_ids)
-    listed = np.flatnonzero(rated.rank > 0)
-    listed = listed[np.lexsort((rated.rank[listed], rated.column[listed]))]
-    column, truth = rated.column[listed], rated.truth[listed]
-    begin = np.searchsorted(column, column)  # where the class begins
-    hits = np.cumsum(truth)
-    hits -= (hits - truth)[begin] if len(begin) else 0
-    seen = np.arange(1, len(column) + 1) - begin
-    total = np.bincount(column, truth * hits / seen, minlength=size)
-    positives = _positives(rated)
-    with np.errstate(invalid="ignore"):
-        return np.where(positives > 0, total / np.minimum(positives, k), np.nan)
-
-
-def _mean(values, no_positives) -> float:
-    if no_positives not in ("exclude", "zero"):
-        raise ValueError(
-            '`no_positives` must be "exclude" or "zero". Received: '
-            f"no_positives={no_positives!r}"
-        )
-    missing = np.isnan(values)
-    if missing.all():
-        raise ValueError(
-            "No class has a positive rating, so there is nothing to score; "
-            f"look at the ratings. Received: {len(values)} classes"
-        )
-    if no_positives == "exclude":
-        return float(values[~missing].mean())
-    return float(np.where(missing, 0, values).mean())
-
-
-def _floor(ranking, rated, k, num_permutations, seed):
-    rng = np.random.default_rng(seed)
-    size = len(rated.class_ids)
-    listed = np.array([len(ranking.indices(c)) for c in rated.class_ids])
+    pairs = rated_pairs(ratings, class_ids)
+    ranks = pairs.ranks(ranking, np.iinfo(np.int64).max)
     table = len(ranking.starts)
-    candidates = np.where(listed < min(k, table), listed, table)
-    # Only what is listed, or lies in the table of a list that was cut, can
-    # be met; of those, the number above the cut is hypergeometric.
-    cut = candidates[rated.column] > listed[rated.column]
-    known = np.flatnonzero((rated.rank > 0) | (cut & (rated.rank == 0)))
-    column = rated.column[known]
-    rated_here = np.bincount(column, minlength=size)
-    total = np.zeros(size)
-    for _ in range(num_permutations):
-        rank = np.zeros_like(rated.rank)
-        order = known[np.lexsort((rng.random(len(known)), column))]
-        begin = np.searchsorted(rated.column[order], rated.column[order])
-        place = np.arange(1, len(order) + 1) - begin
-        above = rng.hypergeometric(
-            rated_here,
-            np.maximum(candidates - rated_here, 0),
-            np.minimum(candidates, k),
+    values = []
+    for column, positives in enumerate(pairs.count_positives()):
+        listed = len(ranking.indices(pairs.class_ids[column]))
+        whole = listed < min(k, table)
+        own = pairs.column == column
+        own &= ranks > 0 if whole else ranks >= 0
+        if positives:
+            total = _expected_precision(
+                np.count_nonzero(own),
+                np.count_nonzero(pairs.truth[own]),
+                listed if whole else table,
+                k,
+            )
+            values.append(total / positives)
+    return float(np.mean(values))
+
+
+def _expected_precision(rated, positives, candidates, k):
+    """Mean over all orders of the sum of the precisions at the positives.
+
+    Of `candidates` in a list that is cut at `k`, some are `rated`, and some
+    of these `positives`.
+    """
+    if not positives:
+        return 0.0
+    k = min(k, candidates)
+    # How many rated ones the cut leaves is hypergeometric: from the ratio of
+    # each probability to the one before.
+    left = np.arange(max(0, k - candidates + rated), min(rated, k) + 1)
+    n = left[:-1]
+    ratio = (rated - n) / (n + 1) * (k - n) / (candidates - rated - k + n + 1)
+    log = np.append(0, np.cumsum(np.log(ratio)))
+    probability = np.exp(log - log.max())
+    probability /= probability.sum()
+    # An entry is positive with positives / rated; the precision there counts
+    # itself, and each entry before it with `others`.  Summed over the places
+    # j = 1, 2, ... that is others * (j - 1) / j + 1 / j.
+    others = (positives - 1) / max(rated - 1, 1)
+    harmonic = np.append(0, np.cumsum(1 / np.arange(1, rated + 1)))[left]
+    total = probability @ (others * left + (1 - others) * harmonic)
+    return positives / rated * total
+
+
+def _count_positives(targets):
+    positives = (targets == 1).sum(axis=0)
+    if not positives.any():
+        raise ValueError(
+            "A metric needs a positive target; look at the ratings. Received: "
+            f"targets.shape={targets.shape}, none of them 1"
         )
-        rank[order] = np.where(place <= above[rated.column[order]], place, 0)
-        total += class_precisions(rated._replace(rank=rank), k)
-    return total / num_permutations
+    return positives

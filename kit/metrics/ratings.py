@@ -1,108 +1,110 @@
-"""Ratings, and where a ranking has what they speak of."""
+"""Ratings of segments, in the form that a metric reads."""
 
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+
+from kit.ranking import as_ids, check_classes
+
+COLUMNS = ["video_id", "start", "label", "score"]
 
 
 class RatedPairs(NamedTuple):
-    """Rated pairs of the classes asked for, and their ranks in a ranking."""
+    """The different rated (segment, class) pairs, P of them.
+
+    They stand by class, then by `(video_id, start)`.
+    """
 
     class_ids: np.ndarray  # (C,)
-    video_ids: np.ndarray  # (V,) of the videos rated
     column: np.ndarray  # (P,) index into class_ids
     truth: np.ndarray  # (P,) bool
-    video: np.ndarray  # (P,) index into video_ids
-    start: np.ndarray  # (P,)
-    rank: np.ndarray  # (P,) from 1; 0 not in the list up to K; -1 unknown
+    video_ids: np.ndarray  # (P,) bytes
+    starts: np.ndarray  # (P,)
 
+    def count_positives(self) -> np.ndarray:
+        """Positives `(C,)` of each class."""
+        size = len(self.class_ids)
+        return np.bincount(self.column[self.truth], minlength=size)
 
-def rated_pairs(
-    ranking, ratings, class_ids=None, k: int = 100_000
-) -> RatedPairs:
-    """The different rated pairs, by class, then by `(video_id, start)`."""
-    video_id, start, label, score = _columns(ratings)
-    classes = np.unique(label) if class_ids is None else class_ids
-    classes = np.asarray(classes, np.int64)
-    check(score, k)
-    if not len(classes) or len(np.unique(classes)) < len(classes):
-        raise ValueError(
-            "MAP needs at least one class, each once. Received: "
-            f"{len(classes)} classes"
+    def ranks(self, ranking, k: int) -> np.ndarray:
+        """Ranks `(P,)` in a ranking, from 1.
+
+        0 stands for a pair that the list up to `k` lacks, -1 for a segment
+        that the ranking does not know.
+
+        Raises:
+            ValueError: Where it knows none of the segments.
+        """
+        if k < 1:
+            raise ValueError(f"`k` must be at least 1. Received: k={k}")
+        ranks = ranking.ranks(
+            self.class_ids[self.column], self.video_ids, self.starts
         )
-    for class_id in classes:
-        listed = np.sort(ranking.indices(class_id))
-        if (listed[1:] == listed[:-1]).any():
+        if (ranks < 0).all():
             raise ValueError(
-                "A list must hold a segment once; remove the duplicates. "
-                f"Received: class {class_id}"
+                "Ratings must be of the segments that are ranked, and none of "
+                "them is; are they of another split? Received: ratings of "
+                f"{self.video_ids[:3].tolist()}..., a ranking of "
+                f"{ranking.video_ids[:3].tolist()}..."
             )
-    keep = np.isin(label, classes)
-    label, start = label[keep], start[keep]
-    video_names, video = np.unique(video_id[keep], return_inverse=True)
-    sorter = np.argsort(classes)
-    column = sorter[np.searchsorted(classes, label, sorter=sorter)]
-    truth = score[keep] == 1
-    first = _once(column, video, start, truth)
-    column, video, start = column[first], video[first], start[first]
-    rank = ranking.ranks(classes[column], video_names[video], start)
-    rank[rank > k] = 0
+        return np.where(ranks > k, 0, ranks)
+
+
+def rated_pairs(ratings, class_ids=None) -> RatedPairs:
+    """Rated pairs out of a table of ratings; one that is repeated is one.
+
+    Args:
+        ratings: A DataFrame or a dict of arrays with `video_id`, `start`,
+            `label` (a class id) and `score` (1 yes, 0 no).  A pair that is
+            not in it is unrated: unknown, not wrong.
+        class_ids: The classes to keep.  Default: all that are rated.
+
+    Raises:
+        ValueError: For a column that is missing or holds something else, a
+            pair rated both ways, or where there is no positive rating.
+    """
+    table = _table(ratings)
+    if class_ids is None:
+        class_ids = np.unique(table["label"])
+    else:
+        class_ids = check_classes(class_ids)
+    table["column"] = pd.Index(class_ids).get_indexer(table["label"])
+    pair = ["column", "video_id", "start"]
+    table = table[table["column"] >= 0].drop_duplicates().sort_values(pair)
+    both = table[table.duplicated(pair)]
+    if len(both):
+        raise ValueError(
+            "A segment cannot be both positive and negative for a class; "
+            f"remove one rating. Received: {both.iloc[0].to_dict()}"
+        )
+    if not table["score"].any():
+        raise ValueError(
+            "A metric needs a positive rating; look at the ratings. Received: "
+            f"{len(table)} ratings of {len(class_ids)} classes, none positive"
+        )
     return RatedPairs(
-        classes, video_names, column, truth[first], video, start, rank
+        class_ids,
+        table["column"].to_numpy(),
+        table["score"].to_numpy() == 1,
+        as_ids(table["video_id"]),
+        table["start"].to_numpy(),
     )
 
 
-def _columns(ratings):
-    """Video ids, starts, labels and scores, refused where they are none."""
-    names = ("video_id", "start", "label", "score")
-    missing = [name for name in names if name not in ratings]
-    columns = [np.asarray(ratings[n]) for n in names if n not in missing]
-    lengths = [column.shape for column in columns]
-    if missing or len(set(lengths)) > 1 or columns[0].ndim != 1:
+def _table(ratings):
+    missing = [name for name in COLUMNS if name not in ratings]
+    if missing:
         raise ValueError(
-            f"Ratings need the columns {', '.join(names)}, of one length. "
-            f"Received: lengths {lengths}, without {missing or 'none'}"
+            f"Ratings need the columns {', '.join(COLUMNS)}. Received: "
+            f"ratings without {', '.join(missing)}"
         )
-    for place, name in enumerate(names[1:], 1):
-        values = columns[place].astype(np.float64)
-        bad = ~np.isfinite(values) | (values != np.floor(values))
-        if name == "score":
-            bad = (values != 0) & (values != 1)
-        if bad.any():
-            raise ValueError(
-                "A rating's `start` and `label` must be whole numbers, its "
-                "`score` 0 or 1; leave unrated pairs out. Received: "
-                f"{name}={columns[place][bad][0]} in rating {np.argmax(bad)}"
-            )
-        columns[place] = values.astype(np.int64)
-    return columns
-
-
-def _once(column, video, start, truth):
-    """Rows of the different pairs; a rating repeated counts once."""
-    order = np.lexsort((truth, start, video, column))
-    same = np.ones(max(len(order) - 1, 0), bool)
-    for key in (column, video, start):
-        same &= np.diff(key[order]) == 0
-    clash = same & np.diff(truth[order])
-    if clash.any():
-        row = order[np.argmax(clash)]
+    table = pd.DataFrame({name: np.asarray(ratings[name]) for name in COLUMNS})
+    valid = table["score"].isin([0, 1])
+    if not valid.all():
         raise ValueError(
-            "A segment cannot be both positive and negative for a class; "
-            f"remove one rating. Received: start={start[row]}, rating {row}"
+            "A rating's `score` must be 1 (yes) or 0 (no); leave unrated pairs "
+            f"out. Received: {table[~valid].iloc[0].to_dict()}"
         )
-    return order[np.r_[True, ~same][: len(order)]]
-
-
-def check(targets, k) -> None:
-    """Refuses answers that are none, and a cut that is none."""
-    known = np.isin(targets, (-1, 0, 1))
-    if not known.all():
-        raise ValueError(
-            "An answer must be 1 (yes), 0 (no) or -1 (unrated). Received: "
-            f"{targets[~known][0]}"
-        )
-    if k < 1 or k % 1:
-        raise ValueError(
-            f"`k` must be a whole number of at least 1. Received: k={k}"
-        )
+    table["video_id"] = as_ids(table["video_id"]).astype(object)
+    return table.astype({"start": int, "label": int, "score": int})

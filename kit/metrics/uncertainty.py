@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.metrics.precision import K, class_precisions
+from kit.metrics.precision import K, average_precisions, list_order
 from kit.metrics.ratings import rated_pairs
 
 
@@ -41,52 +41,42 @@ def bootstrap(
     class without positives in a sample is left out of that sample's mean.
 
     Args:
+        ranking, ratings, class_ids, k: As for `mean_average_precision`.
         other: Where given, the result is the MAP of `ranking` less that of
             `other`, both on the same samples: a paired difference.
+        num_samples: Samples drawn.
         level: Mass between the two ends, which are percentiles.
+        seed: Of the samples.
 
     Raises:
-        ValueError: As `mean_average_precision` does, or for options out of
-            range.
+        ValueError: As `mean_average_precision` does.
     """
-    if num_samples < 1 or not 0 < level < 1:
-        raise ValueError(
-            "`num_samples` must be at least 1, `level` between 0 and 1. "
-            f"Received: num_samples={num_samples}, level={level}"
-        )
-    rankings = [r for r in (ranking, other) if r is not None]
-    both = [rated_pairs(r, ratings, class_ids, k) for r in rankings]
-    if not both[0].truth.any():
-        raise ValueError(
-            "A bootstrap needs positive ratings; give more videos. Received: "
-            f"{len(both[0].truth)} ratings"
-        )
-    rng = np.random.default_rng(seed)
-    samples = np.empty(num_samples)
-    for i in range(num_samples):
-        copies = _draw(rng, both[0])
-        samples[i] = _difference([_resampled(r, copies) for r in both], k)
+    pairs = rated_pairs(ratings, class_ids)
+    rankings = [ranking] if other is None else [ranking, other]
+    orders = [list_order(pairs, pairs.ranks(r, k)) for r in rankings]
+    videos, video = np.unique(pairs.video_ids, return_inverse=True)
+    rng, samples = np.random.default_rng(seed), []
+    while len(samples) < num_samples:
+        drawn = rng.integers(0, len(videos), len(videos))
+        copies = np.bincount(drawn, minlength=len(videos))[video]
+        if copies[pairs.truth].any():  # else no class has a positive
+            samples.append(_difference(pairs, orders, copies))
     tail = 50 * (1 - level)
     low, high = np.percentile(samples, [tail, 100 - tail])
-    return Interval(_difference(both, k), float(low), float(high))
+    estimate = _difference(pairs, orders, np.ones(len(video), int))
+    return Interval(estimate, float(low), float(high))
 
 
-def _draw(rng, rated):
-    """How often each pair is drawn; again where no positive is."""
-    size = len(rated.video_ids)
-    while True:
-        drawn = rng.integers(0, size, size)
-        copies = np.bincount(drawn, minlength=size)[rated.video]
-        if copies[rated.truth].any():
-            return copies
-
-
-def _resampled(rated, copies):
-    names = ("column", "truth", "rank")
-    drawn = {n: np.repeat(getattr(rated, n), copies) for n in names}
-    return rated._replace(**drawn)
-
-
-def _difference(rated, k):
-    values = [float(np.nanmean(class_precisions(r, k))) for r in rated]
+def _difference(pairs, orders, copies):
+    """MAP of the first order, less that of the second, of pairs in copies."""
+    positives = np.bincount(
+        pairs.column, copies * pairs.truth, minlength=len(pairs.class_ids)
+    )
+    values = []
+    for order in orders:
+        drawn = np.repeat(order, copies[order])
+        precisions = average_precisions(
+            pairs.column[drawn], pairs.truth[drawn], positives
+        )
+        values.append(float(np.nanmean(precisions)))
     return values[0] - sum(values[1:])

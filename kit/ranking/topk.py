@@ -19,6 +19,15 @@ class TopK:
     Args:
         class_ids: The C classes behind the columns.
         k: Segments kept a class.
+
+    Example:
+
+    >>> top = TopK([3], k=2)
+    >>> top.add([[0.1], [0.9]], ["a", "a"], [0, 5])
+    >>> top.add([[0.5]], ["b"], [0])
+    >>> ranking = top.ranking()
+    >>> ranking.scores.tolist(), ranking.starts[ranking.order].tolist()
+    ([0.8999999761581421, 0.5], [5, 0])
     """
 
     _BLOCK = 8192  # segments handled at once: 32 MB at 1,000 classes
@@ -34,17 +43,15 @@ class TopK:
 
     def _reset(self):
         num_classes = len(self.class_ids)
-        self._room = max(self.k // 5, self._BLOCK)
+        self._room = max(self.k // 5, 2 * self._BLOCK)
         self._ids, self._starts = np.empty(0, "S1"), np.empty(0, np.int32)
-        self._count = 0  # segments in the table
-        self._flushed = 0  # of which the buffers have seen
-        self._stage = np.empty((num_classes, 0), np.float32)
-        self._staged = 0
+        self._pending = []  # (scores, ids, starts) that no buffer has seen
         self._fill = [0] * num_classes
         # -inf lies below the bar: it says "not a candidate".
         self._bar = [np.finfo(np.float32).min] * num_classes
-        self._scores = np.empty((num_classes, 0), np.float32)
-        self._index = np.empty((num_classes, 0), np.uint32)
+        # What is not written yet takes no memory.
+        self._scores = np.empty((num_classes, self.k + self._room), np.float32)
+        self._index = np.empty(self._scores.shape, np.uint32)
 
     def add(self, scores, video_ids, starts) -> None:
         """Takes scores `(n, C)` of `n` segments not seen before.
@@ -71,19 +78,13 @@ class TopK:
                 "Scores must be numbers; look for the model's NaN. Received: "
                 f"{int(np.isnan(scores).sum())} NaN in a batch"
             )
-        self._append_segments(video_ids, starts)
-        done = 0
-        while done < len(scores):
-            if self._staged == self._stage.shape[1]:
+        for begin in range(0, len(starts), self._BLOCK):
+            part = slice(begin, begin + self._BLOCK)
+            # A copy, in which -0.0 is 0.0.
+            batch = scores[part] + np.float32(0), video_ids[part], starts[part]
+            self._pending.append(batch)
+            if sum(len(each[2]) for each in self._pending) >= self._BLOCK:
                 self._flush()
-                size = min(self._BLOCK, max(len(scores), 1024))
-                if self._stage.shape[1] < size:
-                    self._stage = np.empty((expected[1], size), np.float32)
-            part = scores[done : done + self._stage.shape[1] - self._staged]
-            block = self._stage[:, self._staged : self._staged + len(part)]
-            np.add(part.T, np.float32(0), out=block)  # makes -0.0 be 0.0
-            self._staged += len(part)
-            done += len(part)
 
     def add_ranking(self, ranking: Ranking) -> None:
         """Takes all of a ranking with scores over segments not seen before.
@@ -99,41 +100,26 @@ class TopK:
                 f", {len(ranking.class_ids)} classes"
             )
         self._flush()
-        base = np.uint32(self._count)
-        self._append_segments(ranking.video_ids, ranking.starts)
-        self._flushed = self._count
+        base = self._append([ranking.video_ids], [ranking.starts])
         for column, class_id in enumerate(self.class_ids):
             span = ranking.span(class_id)
-            for start in range(span.start, span.stop, self._room):
-                part = slice(start, min(start + self._room, span.stop))
+            for begin in range(span.start, span.stop, self._room):
+                part = slice(begin, min(begin + self._room, span.stop))
                 index = ranking.order[part] + base
                 self._extend(column, ranking.scores[part], index)
 
     def ranking(self) -> Ranking:
         """The result.  Hands over the memory: the collector is empty after."""
         self._flush()
-        ids, starts = self._ids[: self._count], self._starts[: self._count]
-        table = np.lexsort((starts, sort_key(ids)))
-        ids, starts = ids[table], starts[table]
-        twice = (ids[1:] == ids[:-1]) & (starts[1:] == starts[:-1])
-        if twice.any():
-            row = int(np.argmax(twice))
-            raise ValueError(
-                "A segment must be added once; is a video in two shards? "
-                f"Received: {ids[row]!r} at {starts[row]} twice"
-            )
-        new_row = np.empty(self._count, np.uint32)
-        new_row[table] = np.arange(self._count, dtype=np.uint32)
+        ids, starts, new_row = self._sorted_table()
         offsets = np.zeros(len(self.class_ids) + 1, np.int64)
         order, scores = self._index.reshape(-1), self._scores.reshape(-1)
         for column in range(len(self.class_ids)):
             if self._fill[column] > self.k:
                 self._cut(column)
             fill = self._fill[column]
-            key = _pack(
-                self._scores[column, :fill],
-                new_row[self._index[column, :fill]],
-            )
+            rows = new_row[self._index[column, :fill]]
+            key = _pack(self._scores[column, :fill], rows)
             key.sort()
             # In place: what is written lies at or before what was read.
             part = slice(offsets[column], offsets[column] + fill)
@@ -146,72 +132,65 @@ class TopK:
         self._reset()
         return Ranking(self.class_ids, ids, starts, offsets, order, scores)
 
-    def _append_segments(self, video_ids, starts):
-        width = max(self._ids.itemsize, video_ids.itemsize)
-        total = self._count + len(starts)
-        if total > len(self._starts) or width > self._ids.itemsize:
-            size = max(2 * len(self._starts), total)
-            ids, old = np.empty(size, f"S{width}"), self._count
-            ids[:old] = self._ids[:old]
-            self._ids, new = ids, np.empty(size, np.int32)
-            new[:old] = self._starts[:old]
-            self._starts = new
-        self._ids[self._count : total] = video_ids
-        self._starts[self._count : total] = starts
-        self._count = total
+    def _sorted_table(self):
+        """Ids and starts in order, and the new row of each old one."""
+        table = np.lexsort((self._starts, sort_key(self._ids)))
+        ids, starts = self._ids[table], self._starts[table]
+        twice = (ids[1:] == ids[:-1]) & (starts[1:] == starts[:-1])
+        if twice.any():
+            row = int(np.argmax(twice))
+            raise ValueError(
+                "A segment must be added once; is a video in two shards? "
+                f"Received: {ids[row]!r} at {starts[row]} twice"
+            )
+        new_row = np.empty(len(table), np.uint32)
+        new_row[table] = np.arange(len(table), dtype=np.uint32)
+        return ids, starts, new_row
+
+    def _append(self, ids, starts):
+        """Adds lists of arrays to the table; returns the first new row."""
+        first = np.uint32(len(self._starts))
+        self._ids = np.concatenate([self._ids, *ids])
+        self._starts = np.concatenate([self._starts, *starts])
+        return first
 
     def _flush(self):
-        """Moves what is staged and over the bar into the buffers."""
-        for column in range(len(self.class_ids)):
-            scores = self._stage[column, : self._staged]
-            over = np.flatnonzero(scores >= self._bar[column])
-            index = over.astype(np.uint32) + np.uint32(self._flushed)
-            self._extend(column, scores[over], index)
-        self._flushed += self._staged
-        self._staged = 0
+        """Moves what is pending and over the bar into the buffers."""
+        if not self._pending:
+            return
+        scores, ids, starts = zip(*self._pending, strict=True)
+        self._pending = []
+        base = self._append(ids, starts)
+        by_class = np.ascontiguousarray(np.concatenate(scores).T)
+        for column, candidates in enumerate(by_class):
+            over = np.flatnonzero(candidates >= self._bar[column])
+            index = over.astype(np.uint32) + base
+            self._extend(column, candidates[over], index)
 
     def _extend(self, column, scores, index):
         """Appends at most `_room` candidates to the buffer of a class."""
-        needed = self._fill[column] + len(scores)
-        if self._scores.shape[1] < min(needed, self.k + self._room):
-            self._grow(needed)
-        if self._scores.shape[1] < needed:
+        if self._fill[column] + len(scores) > self._scores.shape[1]:
             self._cut(column)
-        fill = self._fill[column]
-        end = fill + len(scores)
-        self._scores[column, fill:end] = scores
-        self._index[column, fill:end] = index
-        self._fill[column] = end
-
-    def _grow(self, needed):
-        # Doubles; past a quarter it takes all, so that what is copied last is
-        # small beside the two buffers, which grow one after the other.
-        size, whole = 2 * self._scores.shape[1], self.k + self._room
-        size = whole if 2 * size > whole else max(size, needed)
-        for name in ("_scores", "_index"):
-            old = getattr(self, name)
-            new = np.empty((len(old), size), old.dtype)
-            new[:, : old.shape[1]] = old
-            setattr(self, name, new)
+        part = slice(self._fill[column], self._fill[column] + len(scores))
+        self._scores[column, part] = scores
+        self._index[column, part] = index
+        self._fill[column] = part.stop
 
     def _cut(self, column):
         """Keeps the best k of a class and raises its bar."""
         k, fill = self.k, self._fill[column]
-        key = _pack(self._scores[column, :fill], self._index[column, :fill])
-        key.partition(k - 1)
-        bar = key[k - 1] >> 32
-        if key[k:].min() >> 32 == bar:  # a tie across the cut: ids decide
-            better = key[key >> 32 < bar]
-            tied = key[key >> 32 == bar]
-            rows = tied & np.uint64(0xFFFFFFFF)
+        scores, index = self._scores[column, :fill], self._index[column, :fill]
+        bar = np.partition(scores, fill - k)[fill - k]
+        keep, tied = scores > bar, np.flatnonzero(scores == bar)
+        missing = k - np.count_nonzero(keep)
+        if missing < len(tied):  # a tie across the cut: ids decide
+            rows = index[tied]
             ids = sort_key(self._ids[rows])
-            first = np.lexsort((self._starts[rows], ids))
-            tied = tied[first[: k - len(better)]]
-            key = np.concatenate([better, tied])
-        scores, index = _unpack(key[:k])
-        self._scores[column, :k], self._index[column, :k] = scores, index
-        self._bar[column] = scores.min()
-        self._fill[column] = k
+            tied = tied[np.lexsort((self._starts[rows], ids))[:missing]]
+        keep[tied] = True
+        self._scores[column, :k] = scores[keep]
+        self._index[column, :k] = index[keep]
+        self._bar[column], self._fill[column] = bar, k
 
 
 def _pack(scores, low):
