@@ -1,4 +1,4 @@
-"""Writing shards, of the simulated sample or of your own features."""
+"""Writing shards, of the generated sample or of your own features."""
 
 import os
 import re
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kit.data.reading import read_shard
 from kit.data.records import RATING_FIELDS
-from kit.data.seen import SeenIds
-from kit.data.shards import Report, read_shard
 from kit.spec import FrameSpec
 
 
@@ -32,20 +31,19 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
         `path`, as the readers take it.
 
     Raises:
-        ValueError: For frames of another type or shape, or a record that the
+        ValueError: For values of another type or shape, or a record that the
             readers would refuse.
     """
     import tensorflow as tf
 
-    path = Path(check_local(path))
+    path = Path(_local(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"partial-{path.name}")
     try:
         with tf.io.TFRecordWriter(str(scratch)) as writer:
             for video in videos:
                 writer.write(_record(video, spec))
-        stop = Report(skip=False)
-        for _ in read_shard(str(scratch), stop, SeenIds(), spec, None, None):
+        for _ in read_shard(scratch, spec):
             pass
         scratch.replace(path)
     finally:
@@ -53,46 +51,48 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     return str(path)
 
 
-def check_local(path) -> str:
+def _local(path) -> str:
     """The path as text; raises `ValueError` where it is an address."""
     path = os.fspath(path)
     # `Path` makes one slash of two; one letter is a drive of Windows.
     if re.match(r"\w\w+:/", path):
         raise ValueError(
-            "What is written goes to a local path: write it there, and copy "
-            f"it to the bucket afterwards. Received: path={path!r}"
+            "A shard is written to a local path: write it there, and copy it "
+            f"to the bucket afterwards. Received: path={path!r}"
         )
     return path
 
 
 def _record(video, spec) -> bytes:
-    """A serialised `tf.train.SequenceExample` of what a video has."""
+    """A serialized `tf.train.SequenceExample` of what a video has."""
     from tensorflow import train
 
     def feature(kind, values):
         return train.Feature(**{kind: {"value": values}})
 
+    video_id = video["id"]
+    if not isinstance(video_id, str):
+        raise ValueError(
+            "An `id` must be text: give `str(id)`. "
+            f"Received: id={video_id!r} of type {type(video_id).__name__}"
+        )
+    context = {"id": feature("bytes_list", [video_id.encode()])}
+    if "labels" in video:
+        context["labels"] = feature("int64_list", _labels(video))
+    if "ratings" in video:
+        starts, classes, scores = _ratings(video)
+        columns = starts, starts + spec.segment_frames, classes, scores
+        for (name, kind), column in zip(
+            RATING_FIELDS.items(), columns, strict=True
+        ):
+            context[name] = feature(kind, column)
     frames = np.asarray(video["frames"])
     if frames.dtype != np.uint8 or frames.shape[1:] != (spec.dim,):
         raise ValueError(
-            f"Frames must be uint8 (num_frames, {spec.dim}). Received: "
-            f"{frames.dtype} {frames.shape} for video {video['id']!r}"
+            f"Frames must be uint8 (num_frames, {spec.dim}): quantise your "
+            "features to a byte each, or give their `FrameSpec`. Received: "
+            f"{frames.dtype} {frames.shape} for video {video_id!r}"
         )
-    context = {"id": feature("bytes_list", [video["id"].encode()])}
-    if "labels" in video:
-        context["labels"] = feature("int64_list", video["labels"])
-    if "ratings" in video:
-        ratings = np.asarray(video["ratings"])
-        if ratings.size and ratings.shape[1:] != (3,):
-            raise ValueError(
-                "Ratings must be rows of (start, class id, 1 yes or 0 no). "
-                f"Received: shape={ratings.shape} for video {video['id']!r}"
-            )
-        starts, classes, scores = ratings.reshape(-1, 3).T
-        columns = starts, starts + spec.segment_frames, classes, scores
-        kinds = ["int64_list"] * 3 + ["float_list"]
-        values = map(feature, kinds, columns)
-        context |= dict(zip(RATING_FIELDS, values, strict=True))
     rgb, audio = np.split(frames, [spec.rgb], axis=1)
     lists = {}
     for name, rows in (("rgb", rgb), ("audio", audio)):
@@ -102,3 +102,42 @@ def _record(video, spec) -> bytes:
         context=train.Features(feature=context),
         feature_lists=train.FeatureLists(feature_list=lists),
     ).SerializeToString(deterministic=True)
+
+
+def _labels(video) -> np.ndarray:
+    """The ids of the classes of a video, each once."""
+    labels = _whole(video, "labels")
+    if labels.ndim != 1 or len(np.unique(labels)) < len(labels):
+        raise ValueError(
+            "`labels` must be the ids of a video's classes, each once: give "
+            "`np.flatnonzero(labels)` of a multi-hot vector. "
+            f"Received: labels={video['labels']!r} for video {video['id']!r}"
+        )
+    return labels
+
+
+def _ratings(video):
+    """Starts, classes and scores: the columns of the ratings of a video."""
+    ratings = _whole(video, "ratings")
+    if ratings.size and ratings.shape[1:] != (3,):
+        raise ValueError(
+            "`ratings` must be rows of (start, class id, 1 yes or 0 no). "
+            f"Received: shape={ratings.shape} for video {video['id']!r}"
+        )
+    return ratings.reshape(-1, 3).T
+
+
+def _whole(video, name) -> np.ndarray:
+    """The numbers of a field as int64; floats of whole numbers are taken."""
+    values = np.asarray(video[name])
+    if values.size and values.dtype.kind not in "iuf":
+        numbers = False
+    else:
+        values = values.astype(np.float64)
+        numbers = np.array_equal(values, np.floor(values))
+    if not numbers:
+        raise ValueError(
+            f"`{name}` must hold whole numbers. "
+            f"Received: {name}={video[name]!r} for video {video['id']!r}"
+        )
+    return values.astype(np.int64)
