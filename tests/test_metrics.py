@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from kit import metrics
 from kit.ranking import Ranking
+from tests.test_ranking import listed
 
 
 def literal_precision(entries, truths, k):
@@ -18,7 +21,18 @@ def literal_precision(entries, truths, k):
     for place in range(1, len(rated) + 1):
         if rated[place - 1]:
             total += sum(rated[:place]) / place
-    return total / min(positives, k)
+    return total / positives
+
+
+def truths_of(ratings, class_id):
+    """(video, start) to score."""
+    own = ratings[ratings["label"] == class_id]
+    return {
+        (video.encode(), start): score
+        for video, start, score in zip(
+            own["video_id"], own["start"], own["score"], strict=True
+        )
+    }
 
 
 @st.composite
@@ -26,241 +40,282 @@ def cases(draw):
     """A ranking of few levels and ratings, some of segments it lacks."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     count = draw(st.integers(1, 40))
-    ids = [f"v{i % 7}" for i in range(count)]
-    starts = np.arange(count) // 7 * 5
     ranking = Ranking.from_scores(
         rng.integers(0, 5, (count, 3)) / 5,
         [8, 2, 5],
-        ids,
-        starts,
+        [f"v{i % 7}" for i in range(count)],
+        np.arange(count) // 7 * 5,
         draw(st.integers(1, 40)),
     )
-    num_ratings = draw(st.integers(1, 60))
+    num_ratings = draw(st.integers(0, 60))
+    # The first is positive and of a segment that the ranking knows.
     ratings = pd.DataFrame(
         {
-            "video_id": [f"v{i}" for i in rng.integers(0, 9, num_ratings)],
-            "start": rng.integers(0, 6, num_ratings) * 5,
-            "label": rng.choice([8, 2, 5, 9], num_ratings),
-            "score": rng.integers(0, 2, num_ratings),
+            "video_id": [
+                f"v{i}" for i in [0, *rng.integers(0, 9, num_ratings)]
+            ],
+            "start": np.append(0, rng.integers(0, 6, num_ratings) * 5),
+            "label": np.append(8, rng.choice([8, 2, 5, 9], num_ratings)),
+            "score": np.append(1, rng.integers(0, 2, num_ratings)),
         }
     ).drop_duplicates(["video_id", "start", "label"])
     return ranking, ratings, draw(st.integers(1, 45))
 
 
-def literal_precisions(ranking, ratings, class_ids, k):
-    values = []
-    for class_id in class_ids:
-        own = ratings[ratings["label"] == class_id]
-        truths = {
-            (video.encode(), start): score
-            for video, start, score in zip(
-                own["video_id"], own["start"], own["score"], strict=True
-            )
-        }
-        rows = ranking.indices(class_id)
-        entries = zip(
-            ranking.video_ids[rows].tolist(),
-            ranking.starts[rows].tolist(),
-            strict=True,
-        )
-        values.append(literal_precision(list(entries), truths, k))
-    return np.array(values)
-
-
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(cases())
 def test_map_is_its_definition(case):
+    # K is often smaller than the number of positives.
     ranking, ratings, k = case
-    classes = [9, 8, 2, 5]
-    expected = literal_precisions(ranking, ratings, classes, k)
-    if np.isnan(expected).all():
-        with pytest.raises(ValueError, match="No class has a positive"):
-            metrics.mean_average_precision(ranking, ratings, classes, k)
-        return
-    own = metrics.mean_average_precision(ranking, ratings, classes, k)
-    assert own == pytest.approx(np.nanmean(expected), abs=1e-12)
-    zero = metrics.mean_average_precision(
-        ranking, ratings, classes, k, no_positives="zero"
-    )
-    assert zero == pytest.approx(np.nan_to_num(expected).mean(), abs=1e-12)
-    table = metrics.per_class_table(ranking, ratings, classes, k)
-    np.testing.assert_allclose(table["average_precision"], expected)
-    counts = ratings["label"].value_counts()
-    assert table["ratings"].tolist() == [counts.get(c, 0) for c in classes]
+    expected = [
+        literal_precision(listed(ranking, c), truths_of(ratings, c), k)
+        for c in (9, 8, 2, 5)
+    ]
+    for table in (ratings, {n: ratings[n].to_numpy() for n in ratings}):
+        own = metrics.mean_average_precision(ranking, table, [9, 8, 2, 5], k)
+        assert own == pytest.approx(np.nanmean(expected), abs=1e-12)
 
 
 def test_average_precision_by_hand():
     # Cut at 5, unrated dropped: no, yes, yes. (1/2 + 2/3) / 3.
     value = metrics.average_precision([0, -1, 1, 1, -1, 1], 3, k=5)
     assert value == pytest.approx((1 / 2 + 2 / 3) / 3)
-    # K below the number of positives is the denominator.
-    assert metrics.average_precision([1, 1, 1], 3, k=2) == 1.0
+    # All positives count, also those that no list of K can hold.
+    assert metrics.average_precision([1, 1, 1], k=2) == pytest.approx(2 / 3)
     assert np.isnan(metrics.average_precision([0, 0]))
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32), st.integers(1, 30))
-def test_scores_and_rankings_agree(seed, k):
+@given(st.integers(0, 2**32))
+def test_scores_and_rankings_agree(seed):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 6, (25, 3)) / 6
-    targets = rng.integers(-1, 2, (25, 3))
-    targets[0] = 1
-    ids = [f"{i:02d}" for i in range(25)]  # rows in the order of ids
+    targets = rng.integers(-2, 2, (25, 3))
+    targets[0, 0] = 1
+    ids = np.array([f"{i:02d}" for i in range(25)])  # rows in order of ids
     row, column = np.nonzero(targets >= 0)
     ratings = {
-        "video_id": np.array(ids)[row],
+        "video_id": ids[row],
         "start": np.zeros(len(row), int),
         "label": column,
         "score": targets[row, column],
     }
     ranking = Ranking.from_scores(scores, [0, 1, 2], ids, np.zeros(25))
-    assert metrics.mean_average_precision(
-        ranking, ratings, k=k
-    ) == pytest.approx(
-        metrics.mean_average_precision_of_scores(scores, targets, k), abs=1e-12
+    assert metrics.mean_average_precision(ranking, ratings) == pytest.approx(
+        metrics.map_of_scores(scores, targets), abs=1e-12
+    )
+    # The same rows are rated: chance is the same, too.
+    assert metrics.random_floor(ranking, ratings) == pytest.approx(
+        metrics.floor_of_targets(targets), abs=1e-12
     )
 
 
-def test_chance_is_the_mean_over_all_orders():
-    # Three candidates, one positive, all rated: (1 + 1/2 + 1/3) / 3.
-    ratings = {
-        "video_id": ["a", "b", "c"],
-        "start": [0, 0, 0],
-        "label": [4, 4, 4],
-        "score": [1, 0, 0],
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_chance_is_the_mean_over_all_orders(data):
+    count = data.draw(st.integers(1, 5))
+    left_out = data.draw(st.integers(0, count - 1))  # -inf: no candidates
+    k = data.draw(st.integers(1, 6))
+    answers = data.draw(st.lists(st.sampled_from([0, 1, None]), min_size=7))
+    ids = [f"{i}" for i in range(count)]
+    truths = {
+        (f"{i}".encode(), 0): answer
+        for i, answer in enumerate(answers[:7])  # some the table lacks
+        if answer is not None
     }
-    ranking = Ranking.from_scores(
-        np.eye(3)[:, :1], [4], ["a", "b", "c"], [0] * 3
-    )
-    floor = metrics.random_floor(ranking, ratings, num_permutations=20_000)
-    assert floor == pytest.approx(11 / 18, abs=0.01)
-    # Cut at one of three, the positive is met by one order in three.
-    floor = metrics.random_floor(ranking, ratings, k=1, num_permutations=20_000)
-    assert floor == pytest.approx(1 / 3, abs=0.015)
-
-
-def test_chance_equals_permuting_full_lists():
-    rng = np.random.default_rng(0)
-    count, k = 60, 20
-    ids = [f"{i:02d}" for i in range(count)]
-    rated = rng.permutation(count)[:25]
     ratings = {
-        "video_id": np.array(ids)[rated],
-        "start": np.zeros(25, int),
-        "label": np.ones(25, int),
-        "score": rng.integers(0, 2, 25),
+        "video_id": [video for video, _ in truths],
+        "start": [0] * len(truths),
+        "label": [4] * len(truths),
+        "score": list(truths.values()),
     }
-    scores = rng.random((2000, count))
-    literal = [
-        metrics.mean_average_precision(
-            Ranking.from_scores(s[:, None], [1], ids, np.zeros(count), k),
-            ratings,
-            k=k,
-        )
-        for s in scores[:400]
+    scores = np.where(np.arange(count) < left_out, -np.inf, 0.5)
+    ranking = Ranking.from_scores(scores[:, None], [4], ids, [0] * count, k)
+    if not any(truths.values()) or not any(
+        v.decode() in ids for v, _ in truths
+    ):
+        with pytest.raises(ValueError):
+            metrics.random_floor(ranking, ratings, k=k)
+        return
+    cut = count - left_out >= k
+    candidates = [(i.encode(), 0) for i in (ids if cut else ids[left_out:])]
+    expected = [
+        literal_precision(order, truths, k)
+        for order in itertools.permutations(candidates)
     ]
-    ranking = Ranking.from_scores(scores[:1].T, [1], ids, np.zeros(count), k)
-    floor = metrics.random_floor(ranking, ratings, k=k, num_permutations=4000)
-    error = np.std(literal) / np.sqrt(len(literal))
-    assert abs(floor - np.mean(literal)) < 5 * error
+    own = metrics.random_floor(ranking, ratings, k=k)
+    assert own == pytest.approx(np.mean(expected), abs=1e-12)
 
 
-def test_gap_by_hand():
-    # Best two of each row: .9 yes, .8 no | .7 yes, .6 no. The third positive
-    # is beyond the best two. Precisions 1 and 2/3 over three positives.
-    scores = np.array([[0.9, 0.8, 0.1], [0.7, 0.6, 0.5]])
-    targets = np.array([[1, 0, 0], [1, 0, 1]])
-    assert metrics.gap(scores, targets, k=2) == pytest.approx((1 + 2 / 3) / 3)
+def test_chance_of_a_cut_list_of_full_size():
+    # 2,062,258 segments cut at 100,000: of 200 rated, 10 are met on average.
+    count, k = 2_062_258, 100_000
+    ids = np.full(count, b"a")
+    ranking = Ranking([1], ids, np.arange(count), [0, k], np.arange(k))
+    rng = np.random.default_rng(0)
+    rated = rng.choice(count, 200, replace=False)
+    truth = np.arange(200) < 110
+    ratings = {
+        "video_id": ids[rated],
+        "start": rated,
+        "label": np.ones(200),
+        "score": truth,
+    }
+    values = []
+    for _ in range(4000):
+        met = rng.random(200) < k / count
+        hits = rng.permutation(truth[met])
+        place = np.arange(1, len(hits) + 1)
+        values.append((np.cumsum(hits) / place * hits).sum() / 110)
+    error = np.std(values) / np.sqrt(len(values))
+    assert abs(metrics.random_floor(ranking, ratings) - np.mean(values)) < (
+        4 * error
+    )
 
 
-@pytest.mark.parametrize(
-    "metric", [metrics.gap, metrics.mean_average_precision_of_scores]
-)
-def test_bad_targets_and_scores_are_refused(metric):
-    scores = np.array([[0.9, 0.8], [0.7, 0.6]])
-    targets = np.array([[1, 0], [0, 1]])
-    metric(scores, targets)
-    for bad in (2, 0.5, np.nan, -2):
-        with pytest.raises(ValueError, match=f"Received: {bad}"):
-            metric(scores, np.where(targets, bad, 0))
-    for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=f"finite.*Received: {bad}"):
-            metric(np.where(targets, bad, scores), targets)
-    for k in (0, -1, 1.5):
-        with pytest.raises(ValueError, match=f"Received: k={k}"):
-            metric(scores, targets, k=k)
-
-
-def test_a_list_that_cannot_be_scored_is_refused():
-    for relevance in ([2, 1], [0.5], [np.nan]):
-        with pytest.raises(ValueError, match="An answer must be"):
-            metrics.average_precision(relevance)
-    with pytest.raises(ValueError, match="k=-1"):
-        metrics.average_precision([1, 0], k=-1)
-    for few in (2, -1):
-        with pytest.raises(ValueError, match=f"num_positives={few}, 3 in"):
-            metrics.average_precision([1, 1, 1], num_positives=few)
-
-
-def test_a_segment_twice_is_refused_also_where_it_is_not_rated():
-    # Were it not, b b a would be cut before a.
-    ratings = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
-    ranking = Ranking([1], ["a", "b"], [0, 0], [0, 3], [1, 1, 0])
-    with pytest.raises(ValueError, match="once.*class 1"):
-        metrics.mean_average_precision(ranking, ratings, k=2)
+def test_scores_and_targets_that_do_not_match_are_refused():
+    scores, targets = np.array([[0.9, 0.8]]), np.array([[1, 0]])
+    assert metrics.map_of_scores(scores, targets) == 1
+    with pytest.raises(ValueError, match="with 1 NaN"):
+        metrics.map_of_scores(np.array([[0.9, np.nan]]), targets)
+    with pytest.raises(ValueError, match=r"targets.shape=\(1, 1\)"):
+        metrics.map_of_scores(scores, targets[:, :1])
+    for value in (
+        lambda: metrics.map_of_scores(scores, targets - 1),
+        lambda: metrics.floor_of_targets(targets - 1),
+    ):
+        with pytest.raises(ValueError, match="needs a positive"):
+            value()
 
 
 def test_bad_ratings_are_refused():
     ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
     good = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
 
-    def score(**changes):
-        arguments = {
-            "k": changes.pop("k", 5),
-            "class_ids": changes.pop("c", None),
-        }
+    def score(k=5, class_ids=None, **changes):
         return metrics.mean_average_precision(
-            ranking, {**good, **changes}, **arguments
+            ranking, {**good, **changes}, class_ids, k
         )
 
     assert score() == 1.0
     doubled = {name: value * 2 for name, value in good.items()}
     assert score(**doubled) == 1.0  # a rating repeated counts once
+    # A class that nobody ranked counts 0.
+    assert score(**{**doubled, "label": [1, 2]}) == 0.5
     with pytest.raises(ValueError, match="both positive and negative"):
         score(**{**doubled, "score": [1, 0]})
-    with pytest.raises(ValueError, match="0 or 1"):
-        score(score=[2])
-    with pytest.raises(ValueError, match="No class has a positive"):
-        score(score=[0])
-    with pytest.raises(ValueError, match="at least one class"):
-        score(c=[])
-    with pytest.raises(ValueError, match="each once"):
-        score(c=[1, 1])
-    with pytest.raises(ValueError, match="at least 1"):
+    for bad in (2, -1, 0.5, np.nan):
+        with pytest.raises(ValueError, match="must be 1 .* or 0"):
+            score(score=[bad])
+    for nothing in (
+        {"score": [0]},
+        {"class_ids": [7]},
+        dict.fromkeys(good, ()),
+    ):
+        with pytest.raises(ValueError, match="needs a positive rating"):
+            score(**nothing)
+    for classes in ([], [1, 1]):
+        with pytest.raises(ValueError, match="each a whole number and there"):
+            score(class_ids=classes)
+    with pytest.raises(ValueError, match="k=0"):
         score(k=0)
-    with pytest.raises(ValueError, match="no_positives"):
-        metrics.mean_average_precision(ranking, good, no_positives="drop")
     for name in good:
-        with pytest.raises(ValueError, match=f"without \\['{name}'\\]"):
+        with pytest.raises(ValueError, match=f"ratings without {name}"):
             metrics.mean_average_precision(
                 ranking, {n: v for n, v in good.items() if n != name}
             )
-    with pytest.raises(ValueError, match="of one length"):
-        score(label=[1, 1])
-    for name in ("start", "label"):
-        for value in (0.9, np.nan, np.inf):
-            with pytest.raises(ValueError, match=f"{name}={value} in rating 0"):
-                score(**{name: [value]})
-    with pytest.raises(ValueError, match="score=nan"):
-        score(score=[np.nan])
-    with pytest.raises(ValueError, match="num_permutations=0"):
-        metrics.random_floor(ranking, good, num_permutations=0)
-    with pytest.raises(ValueError, match="must both be"):
-        metrics.gap(np.zeros((2, 3)), np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="must both be"):
-        metrics.mean_average_precision_of_scores(np.zeros(3), np.zeros(3))
-    # A class that nobody ranked counts 0.
-    assert (
-        score(video_id=["a", "a"], start=[0, 0], label=[1, 2], score=[1, 1])
-        == 0.5
-    )
+
+
+@pytest.mark.parametrize("changes", [{"video_id": ["b"]}, {"start": [5]}])
+def test_ratings_of_other_segments_are_refused(changes):
+    ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
+    ratings = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
+    ratings.update(changes)
+    for metric in (
+        metrics.mean_average_precision,
+        metrics.random_floor,
+        metrics.bootstrap,
+    ):
+        with pytest.raises(ValueError, match="none of them is.*another split"):
+            metric(ranking, ratings)
+
+
+def world(shift, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = np.repeat([f"{i:03d}" for i in range(150)], 4)
+    starts = np.tile([0, 5, 10, 15], 150)
+    truth = rng.random((600, 2)) < 0.5
+    scores = truth * shift + np.random.default_rng(7).normal(size=(600, 2))
+    ratings = {
+        "video_id": np.tile(ids, 2),
+        "start": np.tile(starts, 2),
+        "label": np.repeat([0, 1], 600),
+        "score": truth.T.ravel().astype(int),
+    }
+    return Ranking.from_scores(scores, [0, 1], ids, starts), ratings
+
+
+def test_bootstrap_knows_a_gain_from_none():
+    good, ratings = world(1.5)
+    worse, _ = world(0.3)
+    alone = metrics.bootstrap(good, ratings, num_samples=300)
+    assert alone.low < alone.estimate < alone.high
+    assert alone.estimate == metrics.mean_average_precision(good, ratings)
+    gain = metrics.bootstrap(good, ratings, worse, num_samples=300)
+    assert gain.low > 0
+    none = metrics.bootstrap(good, ratings, good, num_samples=50)
+    assert none == (0, 0, 0)
+    assert gain == metrics.bootstrap(good, ratings, worse, num_samples=300)
+
+
+def test_a_sample_is_the_map_of_the_videos_drawn():
+    # Each video drawn m times is m videos that are alike, one after the other.
+    ranking, ratings = world(0.5)
+    rng = np.random.default_rng(3)
+    drawn = np.bincount(rng.integers(0, 150, 150), minlength=150)
+    copied, rated = [], pd.DataFrame(ratings)
+    for class_id in (0, 1):
+        truths = truths_of(rated, class_id)
+        entries, positives = [], 0
+        for video, start in listed(ranking, class_id):
+            entries += [truths[video, start]] * drawn[int(video)]
+        positives = sum(entries)
+        copied.append(metrics.average_precision(entries, positives))
+    own = metrics.bootstrap(ranking, ratings, num_samples=1, seed=3)
+    assert own.low == own.high == pytest.approx(np.mean(copied))
+
+
+def test_bootstrap_is_as_wide_as_new_samples_scatter():
+    # Its half width must be near 1.96 standard deviations over fresh worlds.
+    maps = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        ids = [f"{i:03d}" for i in range(300)]
+        truth = rng.random(300) < 0.5
+        scores = truth + rng.normal(size=300)
+        ratings = {
+            "video_id": ids,
+            "start": np.zeros(300, int),
+            "label": np.zeros(300, int),
+            "score": truth.astype(int),
+        }
+        ranking = Ranking.from_scores(scores[:, None], [0], ids, np.zeros(300))
+        maps.append(metrics.mean_average_precision(ranking, ratings))
+    interval = metrics.bootstrap(ranking, ratings, num_samples=400)
+    half = (interval.high - interval.low) / 2
+    assert 0.6 < half / (1.96 * np.std(maps)) < 1.6
+
+
+def test_a_sample_always_holds_a_positive():
+    # One positive among thirty videos: most draws of videos miss it.
+    ids = [f"{i:02d}" for i in range(30)]
+    ratings = {
+        "video_id": ids,
+        "start": np.zeros(30, int),
+        "label": np.zeros(30, int),
+        "score": np.arange(30) == 3,
+    }
+    scores = np.linspace(1, 0, 30)[:, None]
+    ranking = Ranking.from_scores(scores, [0], ids, np.zeros(30))
+    interval = metrics.bootstrap(ranking, ratings, num_samples=50)
+    assert 0 < interval.low <= interval.high <= 1
