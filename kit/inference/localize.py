@@ -1,26 +1,27 @@
 """One video and a model: when does what appear?"""
 
+from collections.abc import Mapping, Sequence
+
 import keras
 import numpy as np
 import pandas as pd
 
-from kit import data, models
-from kit.inference.windows import segment_probabilities, shift_range
-from kit.spec import FrameSpec
+from kit import models
+from kit.inference.windows import predict, shifted_windows
 
 
 def localize(
     model: keras.Model,
     frames: np.ndarray,
-    shifts: tuple[int, int] = (0, 0),
-    names: dict[int, str] | None = None,
+    shifts: Sequence[int] = (0,),
+    names: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """When does each concept appear in one video?
 
     Args:
         model: From `kit.presets` or a `.keras` file.
         frames: One video, uint8 `(num_frames, dim)`.
-        shifts: First and last shift, averaged.
+        shifts: From `shift_range`; the predictions are averaged.
         names: Class id to name.
 
     Returns:
@@ -31,45 +32,30 @@ def localize(
         ValueError: Where the frames are no bytes, not of the model's size,
             of more than one video, or none.
     """
-    spec = models.frame_spec(model)
-    used = shift_range(*shifts, spec.segment_frames)
-    frames = np.asarray(frames)[None]
-    mask = np.ones(frames.shape[:2], bool)
-    blocks = list(segment_probabilities(model, frames, mask, used))
-    starts = np.concatenate([starts for _, starts, _ in blocks])
-    scores = np.concatenate([p.mean(axis=0) for _, _, p in blocks])
-    class_ids = models.class_ids(model)
-    table = pd.DataFrame(
+    spec, class_ids = models.frame_spec(model), models.class_ids(model)
+    frames = np.asarray(frames)
+    if (
+        frames.dtype != np.uint8
+        or frames.shape[1:] != (spec.dim,)
+        or not len(frames)
+    ):
+        raise ValueError(
+            f"The model takes uint8 frames of {spec.dim} features, one row a "
+            "frame and at least one: quantise them, or use a model built with "
+            f"their FrameSpec. Received: dtype={frames.dtype}, "
+            f"shape={frames.shape}"
+        )
+    video = {"frames": frames[None], "mask": np.ones((1, len(frames)), bool)}
+    windows, _, starts = shifted_windows(video, spec, shifts)
+    scores = predict(model, windows).mean(axis=0)
+    columns = np.tile(class_ids, len(starts))
+    starts = np.repeat(starts, len(class_ids))
+    return pd.DataFrame(
         {
-            "start": np.repeat(starts, len(class_ids)),
-            "class_id": np.tile(class_ids, len(starts)),
+            "start": starts,
+            "end": np.minimum(starts + spec.segment_frames, len(frames)),
+            "class_id": columns,
+            "name": [(names or {}).get(i, str(i)) for i in columns.tolist()],
             "score": scores.ravel(),
         }
-    )
-    ends = np.minimum(table["start"] + spec.segment_frames, mask.size)
-    table.insert(1, "end", ends)
-    known = names or {}
-    table.insert(3, "name", [known.get(i, str(i)) for i in table["class_id"]])
-    return table
-
-
-def find_video(shards, video_id: str, spec: FrameSpec | None = None):
-    """The frames of one video, uint8 `(num_frames, dim)`.
-
-    Raises:
-        ValueError: Where no shard has it.
-    """
-    videos = data.videos(
-        shards,
-        num_classes=None,
-        spec=spec or FrameSpec(),
-        batch_size=16,
-        with_ids=True,
-    )
-    for inputs, _, ids in videos.as_numpy_iterator():
-        for row in np.flatnonzero(ids == video_id.encode()):
-            return inputs["frames"][row][inputs["mask"][row]]
-    raise ValueError(
-        "The video must be in the shards: check its id and split. "
-        f"Received: video_id={video_id!r}, {len(shards)} shards"
     )

@@ -1,131 +1,172 @@
-"""Windows of a video, shifted, and what a model says of each."""
+"""Windows of a video's segments, shifted, and what a model says of each."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
-from keras import ops
 
-from kit import models
+from kit.spec import FrameSpec
 
-# Windows a call of the model: large enough to fill a GPU, small enough for a
-# MixNeXtVLAD in 16 GB.
-WINDOWS = 768
+# Windows a call of the model.  Enough to keep a T4 busy, and few beside the
+# 1,600 of a test shard (12 videos, three shifts), of whose last call a part is
+# always padding.
+BLOCK = 256
 
 
-def shift_range(first: int, last: int, segment_frames: int) -> tuple[int, ...]:
+def shift_range(first: int, last: int) -> tuple[int, ...]:
     """Every whole shift from `first` to `last`, both included (section 8.2).
 
+    >>> shift_range(-1, 1)
+    (-1, 0, 1)
+
     Raises:
-        ValueError: Where the range is empty, is not of whole frames or
-            reaches beyond a segment.
+        ValueError: Where the range is empty or not of whole frames.
     """
     if first > last or first != int(first) or last != int(last):
         raise ValueError(
             "A shift range goes from its first to its last shift, in whole "
             f"frames, such as (-1, 1). Received: first={first}, last={last}"
         )
-    if max(abs(first), abs(last)) > segment_frames:
-        raise ValueError(
-            "A shift cannot be longer than a segment of "
-            f"{segment_frames} frames: the window would not touch it. "
-            f"Received: first={first}, last={last}"
-        )
     return tuple(range(int(first), int(last) + 1))
 
 
-def window_frames(rows, starts, shift, mask, length):
-    """Which frames a shifted window of each segment holds.
+def shifted_windows(
+    inputs: Mapping[str, np.ndarray],
+    spec: FrameSpec,
+    shifts: Sequence[int] = (0,),
+    edges: tuple[int, int] = (0, 0),
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Cuts every segment out of a batch of videos, once a shift (section 5).
 
-    Shift +1 looks one frame later.  A frame before the video or after its end
-    is masked, never wrapped; a window without any real frame falls back to the
-    unshifted one.
+    Shift +1 looks one frame later.  Frames before the start of a video or
+    after its end are zero and masked, nothing wraps around.  A shift that
+    leaves a window without any real frame does not move it.
 
     Args:
-        rows: Row of each segment's video in the batch, `(num_segments,)`.
-        starts: First frame of each segment, `(num_segments,)`.
-        shift: Frames to look later.
-        mask: True for real frames, `(batch_size, num_frames)`.
-        length: Frames in a window.
+        inputs: Whole videos: arrays `(batch_size, num_frames, ...)`, one of
+            which is `mask`, true for real frames.
+        spec: How long a segment is.
+        shifts: Frames to look later, each at most the length of a segment.
+        edges: So many segments at the start and at the end of each video are
+            left out.  Annotators of YouTube-8M never rated the first 6 and
+            the last 2.  A video that has no others is left out altogether.
 
     Returns:
-        Positions in the flattened frames and whether each is a real frame,
-        both `(num_segments, length)`.
+        `windows`, with the keys of `inputs` and the shapes `(len(shifts),
+        num_segments, spec.segment_frames, ...)`; `rows`, which video of the
+        batch each segment is of, and `starts`, its first frame, both
+        `(num_segments,)`.
+
+    Raises:
+        ValueError: For arrays of other shapes, a shift that is longer than a
+            segment or not whole, and `edges` below zero.
     """
-    num_frames = mask.shape[1]
+    arrays = {key: np.asarray(value) for key, value in inputs.items()}
+    arrays["mask"] = mask = arrays["mask"].astype(bool)
+    _check(arrays, spec, shifts, edges)
+    length, num_frames = spec.segment_frames, mask.shape[1]
+    rows, starts = _segments(mask, length, edges)
 
-    def at(shift):
-        frame = starts[:, None] + shift + np.arange(length)
+    def real(frame):
         inside = (frame >= 0) & (frame < num_frames)
-        frame = np.where(inside, frame, 0)
-        return frame, inside & mask[rows[:, None], frame]
+        column = frame.clip(0, max(num_frames - 1, 0))
+        return inside & mask[rows[:, None], column]
 
-    frame, real = at(shift)
-    empty = ~real.any(axis=1)
-    plain_frame, plain_real = at(0)
-    frame = np.where(empty[:, None], plain_frame, frame)
-    real = np.where(empty[:, None], plain_real, real)
-    return rows[:, None] * num_frames + frame, real
+    unshifted = starts[:, None] + np.arange(length)  # (N, L)
+    frame = unshifted + np.reshape(shifts, (-1, 1, 1)).astype(int)  # (S, N, L)
+    moved = real(frame).any(axis=2, keepdims=True)
+    frame = np.where(moved, frame, unshifted)
+    padding = ~real(frame)
+    place = rows[:, None] * num_frames + np.where(padding, 0, frame)
+    windows = {}
+    for key, value in arrays.items():
+        flat = value.reshape(-1, *value.shape[2:])
+        windows[key] = flat.take(place, axis=0)
+        windows[key][padding] = 0
+    return windows, rows, starts
 
 
-def segment_probabilities(
-    model: keras.Model, frames, mask, shifts=(0,)
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Predicts every segment of a batch of videos, once per shift.
+def predict(
+    model: keras.Model, windows: Mapping[str, np.ndarray], block: int = BLOCK
+) -> np.ndarray:
+    """What a model says of each window, in blocks of one size.
 
-    The frames are sent to the device once, as bytes; the windows of all shifts
-    are cut there.
+    The last block is filled up, so that the model is compiled once, and bytes
+    go to the device as bytes.
 
     Args:
         model: From `kit.presets` or a `.keras` file.
-        frames: uint8 `(batch_size, num_frames, dim)`.
-        mask: bool `(batch_size, num_frames)`.
-        shifts: Whole shifts, in frames.
+        windows: From `shifted_windows`: arrays `(num_shifts, num_segments,
+            ...)`.
+        block: Windows a call of the model.
 
-    Yields:
-        Rows `(n,)`, starts `(n,)` and probabilities
-        `(len(shifts), n, num_classes)`, a block of segments at a time, in
-        order.
+    Returns:
+        Probabilities, float32 `(num_shifts, num_segments, num_classes)`.
 
     Raises:
-        ValueError: Where the frames are no bytes, not of the model's size, or
-            none.
+        ValueError: From the model, for anything but bytes or for frames of
+            another size than its own.
     """
-    spec = models.frame_spec(model)
-    if (
-        frames.dtype != np.uint8
-        or frames.shape != (*mask.shape, spec.dim)
-        or not mask.any()
-    ):
+    shape = next(iter(windows.values())).shape[:2]
+    flat = {key: x.reshape(-1, *x.shape[2:]) for key, x in windows.items()}
+    total = shape[0] * shape[1]
+    scores = np.empty((total, model.output_shape[-1]), np.float32)
+    for start in range(0, total, block):
+        stop = min(start + block, total)
+        batch = {key: x[start:stop] for key, x in flat.items()}
+        if stop - start < block:
+            filled = np.arange(start, start + block) % total
+            batch = {key: x[filled] for key, x in flat.items()}
+        _trace(model, batch)
+        scores[start:stop] = model.predict_on_batch(batch)[: stop - start]
+    return scores.reshape(*shape, scores.shape[1])
+
+
+def _check(arrays, spec, shifts, edges):
+    """Refuses what `shifted_windows` cannot cut."""
+    shape = arrays["mask"].shape
+    shapes = {key: value.shape for key, value in arrays.items()}
+    if len(shape) != 2 or any(s[:2] != shape for s in shapes.values()):
         raise ValueError(
-            f"The model takes uint8 frames of {spec.dim} features, one row a "
-            "frame and at least one frame a video: quantise them, or use a "
-            "model built with their FrameSpec. Received: "
-            f"dtype={frames.dtype}, shape={frames.shape}"
+            "Inputs must be whole videos, (batch_size, num_frames, ...), with "
+            "a mask (batch_size, num_frames): see `data.videos`. Received: "
+            f"shapes={shapes}"
         )
     length = spec.segment_frames
-    counts = -(-mask.sum(axis=1) // length)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    starts = length * np.concatenate([np.arange(count) for count in counts])
-    flat = ops.reshape(ops.convert_to_tensor(frames), (-1, spec.dim))
-    block = max(1, WINDOWS // len(shifts))
-    for begin in range(0, len(rows), block):
-        size = min(block, len(rows) - begin)
-        # The last block is filled up, so that the model is compiled once.
-        chosen = (begin + np.arange(block)) % len(rows)
-        if size == block:
-            chosen = np.arange(begin, begin + block)
-        cut = [
-            window_frames(rows[chosen], starts[chosen], shift, mask, length)
-            for shift in shifts
-        ]
-        position, real = map(np.concatenate, zip(*cut, strict=True))
-        probabilities = model.predict_on_batch(
-            {"frames": ops.take(flat, position, axis=0), "mask": real}
+    if not len(shifts) or any(s != int(s) or abs(s) > length for s in shifts):
+        raise ValueError(
+            "A shift must be of whole frames and no longer than a segment of "
+            f"{length}, or the window would not touch it. Received: "
+            f"shifts={shifts}"
         )
-        probabilities = probabilities.reshape(len(shifts), block, -1)
-        yield (
-            rows[chosen[:size]],
-            starts[chosen[:size]],
-            probabilities[:, :size],
+    if len(edges) != 2 or min(edges) < 0:
+        raise ValueError(
+            "`edges` says how many segments to leave out at the start and at "
+            f"the end of a video, such as (6, 2). Received: edges={edges}"
         )
+
+
+def _segments(mask, length, edges):
+    """Row and start of each segment that has a real frame."""
+    batch_size, num_frames = mask.shape
+    slots = -(-num_frames // length)
+    padded = np.pad(mask, ((0, 0), (0, slots * length - num_frames)))
+    occupied = padded.reshape(batch_size, slots, length).any(axis=2)
+    number = np.arange(slots)
+    count = ((number + 1) * occupied).max(axis=1, initial=0)[:, None]
+    kept = (number >= edges[0]) & (number < count - edges[1])
+    rows, number = np.nonzero(occupied & kept)
+    return rows, number * length
+
+
+def _trace(model, batch):
+    """Traces the model before its first call.
+
+    TensorFlow warns where calls trace too often, and would of the few calls
+    of the many models of a notebook, though each is traced once.
+    """
+    if keras.backend.backend() != "tensorflow" or model.predict_function:
+        return
+    model.make_predict_function()
+    if not model.run_eagerly:
+        model.predict_function.get_concrete_function([(batch,)])
