@@ -24,46 +24,53 @@
 # **In**: TFRecord shards `train*` and `validate*`; with none, a sample is
 # simulated.  **Out**: the figures below, also under `figures/`.
 # **Time**: under a minute on the sample; on real shards, of which the first 20
-# of a split are read, a few minutes, on a T4 or without one.
+# of `train` and the ratings of all of `validate` are read, a few minutes, on a
+# T4 or without one.
 # **Score to expect**: none yet, but the score of a random order to beat.
 
 # %% tags=["parameters"]
-data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
-output_dir = None  # where results go; None: the working folder of the host
-seed = 0  # of everything drawn at random, the simulated sample included
-frame_spec = None  # rgb,audio,max_frames,segment_frames of other features
-num_classes = None  # size of the vocabulary of the video labels
+data_dir = (
+    "find"  # folder or glob of shards; "find": attached ones, or a sample
+)
+output_dir = "outputs"  # where results go
+seed = 0  # of the simulated sample
+holdout_fraction = 300 / 3844  # share of the videos that is never trained on
+num_classes = 3862  # size of the vocabulary of the video labels
+rgb = 1024  # visual features a frame
+audio = 128  # audio features a frame
+max_frames = 300  # the most frames that a video has
+segment_frames = 5  # frames of a segment
 
 # %%
 import os
 import sys
 from glob import glob
-from importlib.util import find_spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
-sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
-attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
-sys.path += [path.removesuffix("kit/spec.py") for path in attached]
-if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
-    from google.colab import drive
-
-    drive.mount("/content/drive")
-    sys.path += glob("/content/drive/MyDrive/*/")
-
-from kit import runtime
-
-runtime.install_missing()
+drive = "/content/drive/MyDrive/yt8m-segment-kit"
+attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
+sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
 
 # %%
 import numpy as np
 import pandas as pd
 
-from kit import data, inference, plots, runtime
+from kit import data, plots, runtime, sample
 from kit.layers.frames import OFFSET, SCALE
+from kit.spec import FrameSpec
+from kit.splits import Holdout
 
-settings = runtime.settings(globals(), needs=("train", "validate"))
-first_shards = 20  # enough to see the shape of things
+given = runtime.flags(globals())  # as a script: what its command line says
+globals().update(given)
+output_dir = runtime.workspace(output_dir)
+data_dir = runtime.find_data(data_dir, output_dir, seed)
+class_ids, names = data.read_classes(data_dir)
+spec = FrameSpec(rgb, audio, max_frames, segment_frames)
+if sample.is_sample(data_dir):
+    print("SIMULATED data: no score here is one of YouTube-8M.")
+    small = {"num_classes": max(names) + 1, "holdout_fraction": 0.4}
+    globals().update(small | given)
+holdout = Holdout(holdout_fraction)
 
 # %% [markdown]
 # ## What is there?
@@ -72,12 +79,11 @@ first_shards = 20  # enough to see the shape of things
 # `test` neither.
 
 # %%
-train = data.list_shards(settings.data_dir, "train")
-validate = data.list_shards(settings.data_dir, "validate")
+train = data.list_shards(data_dir, "train")
+validate = data.list_shards(data_dir, "validate")
 print(f"{len(train)} train shards, the first {train[0]}")
 print(f"{len(validate)} validate shards, the first {validate[0]}")
-print(f"{settings.num_classes} video classes at most")
-print(f"{len(settings.segment_classes)} segment classes")
+print(f"{num_classes} video classes at most, {len(class_ids)} segment classes")
 
 # %% [markdown]
 # ## How long are the videos, and what are they about?
@@ -86,20 +92,19 @@ print(f"{len(settings.segment_classes)} segment classes")
 # 300 frames is 44 MB so, and 177 MB as floats.
 
 # %%
-num_frames, label_counts = [], 0
-videos = data.videos(
-    train[:first_shards], num_classes=settings.num_classes, spec=settings.spec
-)
-for inputs, labels in videos.as_numpy_iterator():
+num_frames, label_counts = [], np.zeros(num_classes, int)
+for inputs, labels in data.videos(
+    train[:20], spec, num_classes=num_classes
+).as_numpy_iterator():
     num_frames.extend(inputs["mask"].sum(axis=1))
-    label_counts = label_counts + labels.sum(axis=0, dtype=int)
+    label_counts += labels.sum(axis=0, dtype=int)
 print(f"{label_counts.sum() / len(num_frames):.2f} labels a video")
 
 # %%
 figure = plots.frames_per_video(num_frames)
-plots.show(figure, settings.output_dir, "01_frames_per_video")
-figure = plots.labels_per_class(label_counts, settings.segment_classes)
-plots.show(figure, settings.output_dir, "01_labels_per_class")
+plots.show(figure, output_dir, "01_frames_per_video")
+figure = plots.labels_per_class(label_counts, class_ids)
+plots.show(figure, output_dir, "01_labels_per_class")
 
 # %% [markdown]
 # Read the second figure from the left: a few classes are in many videos, most
@@ -113,12 +118,21 @@ plots.show(figure, settings.output_dir, "01_labels_per_class")
 # rated it" wherever the kit holds targets.
 
 # %%
-ratings = data.ratings(validate[:first_shards], spec=settings.spec)
+ratings = data.ratings(validate, spec, class_ids)
 rated = ratings.groupby(["video_id", "start"]).size()
 print(f"{len(ratings):,} ratings of {len(rated):,} segments")
 print(f"{ratings['score'].mean():.1%} say yes")
-figure = plots.ratings_per_class(ratings, settings.names)
-plots.show(figure, settings.output_dir, "01_ratings_per_class")
+figure = plots.ratings_per_class(ratings, names)
+plots.show(figure, output_dir, "01_ratings_per_class")
+
+# %% [markdown]
+# Videos are held out by a hash of their id: the same video sits in different
+# shards of different partitions, so shard names cannot keep it out.  One half
+# of the hold-out picks checkpoints, the other the weights of the ensemble; the
+# paper has one set for both.
+
+# %%
+print(data.count_parts(ratings, holdout).to_string())
 
 # %% [markdown]
 # The score of the competition, *mean average precision* (MAP), looks at the
@@ -146,10 +160,10 @@ plots.show(figure, settings.output_dir, "01_ratings_per_class")
 
 # %%
 video_id = ratings["video_id"].value_counts(sort=True).index[0]
-raw = inference.find_video(validate[:first_shards], video_id, settings.spec)
+raw = data.find_video(validate, video_id, spec)
 values = raw * np.float32(SCALE) + np.float32(OFFSET)
-figure = plots.value_ranges(raw, values, settings.spec)
-plots.show(figure, settings.output_dir, "01_value_ranges")
+figure = plots.value_ranges(raw, values, spec)
+plots.show(figure, output_dir, "01_value_ranges")
 print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
 
 # %% [markdown]
@@ -164,12 +178,9 @@ print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
 
 # %%
 figure = plots.video_strip(
-    values,
-    settings.spec,
-    ratings[ratings["video_id"] == video_id],
-    settings.names,
+    values, spec, ratings[ratings["video_id"] == video_id], names
 )
-plots.show(figure, settings.output_dir, "01_video")
+plots.show(figure, output_dir, "01_video")
 
 # %% [markdown]
 # A concept is a pattern across many features that lasts for some seconds: look

@@ -16,73 +16,119 @@
 # its final score before any segment was rated.
 #
 # **In**: `train` shards, and the `validate` shards but for the hold-out.
-# **Out**: `<member>/pretrain/` with weights, history and settings.
+# **Out**: `<member>/pretrain/` with weights, history and what was trained.
 # **Time**: two minutes on the sample; the paper's 200,000 steps take hours a
 # member on a T4.  **Score to expect**: well above a random order, below what
 # notebook 3 reaches.
 
 # %% tags=["parameters"]
-data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
-output_dir = None  # where results go; None: the working folder of the host
+data_dir = (
+    "find"  # folder or glob of shards; "find": attached ones, or a sample
+)
+output_dir = "outputs"  # where results go
 seed = 0  # of everything drawn at random, the simulated sample included
-members = None  # names in kit.presets.MEMBERS, comma-separated
-scale = None  # "paper" or "tiny"
-pack_dir = None  # a pack of snippets, to train on in place of shards
-frame_spec = None  # rgb,audio,max_frames,segment_frames of other features
-num_classes = None  # size of the vocabulary of the video labels
-steps = None  # optimisation steps of a member
-batch_size = None  # examples a step
-learning_rate = None  # at the start; times 0.9 every 2 M examples
-evaluate_every = None  # steps between two looks at the hold-out
-holdout_fraction = None  # share of the validate videos never trained on
-warmup_steps = None  # steps over which the learning rate rises from zero
-averaging_share = None  # of the weights before, in those that are kept
-precision = None  # a dtype policy of Keras; None: what suits the device
-devices = None  # "all" spreads a member over all; None: a member for each GPU
-workers = None  # members at once; None: one for each GPU
-time_limit = None  # hours until it stops, to go on later; None: the host's
-restart = None  # yes: begin anew; take it out again to go on later
+members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
+BERTFirst, MixNeXtVLAD-300, MixNeXtVLAD-60, BERTMean"  # the paper's nine
+scale = "paper"  # or "tiny", the same architectures for two CPU cores
+epochs = 40
+steps_per_epoch = 5_000  # then the hold-out is scored, and training backed up
+batch_size = 128
+learning_rate = 1e-4  # times 0.9 every 2 M examples
+holdout_fraction = 300 / 3844  # share of the videos that is never trained on
+num_classes = 3862  # size of the vocabulary of the video labels
+pack_dir = ""  # a folder: read the shards once, into a pack of snippets there
+precision = "auto"  # or a dtype policy of Keras, such as "mixed_bfloat16"
+devices = "one"  # "all": each batch is shared by all GPUs
+hours = 11.5  # then it stops, and goes on when it is run again
+rgb = 1024  # visual features a frame
+audio = 128  # audio features a frame
+max_frames = 300  # the most frames that a video has
+segment_frames = 5  # frames of a segment
 
 # %%
 import os
 import sys
 from glob import glob
-from importlib.util import find_spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
-sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
-attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
-sys.path += [path.removesuffix("kit/spec.py") for path in attached]
-if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
-    from google.colab import drive
-
-    drive.mount("/content/drive")
-    sys.path += glob("/content/drive/MyDrive/*/")
-
-from kit import runtime
-
-runtime.install_missing()
+drive = "/content/drive/MyDrive/yt8m-segment-kit"
+attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
+sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
 
 # %%
-from kit import plots, presets, runtime, stages
+from functools import partial
 
-settings = runtime.settings(globals(), **stages.PLANS["pretrain"])
-names = [*settings.members, presets.REFERENCE]
-print(runtime.prepare(settings.seed, settings.precision, settings.devices))
+import keras
+import pandas as pd
+
+from kit import (
+    data,
+    losses,
+    models,
+    pack,
+    plots,
+    presets,
+    runtime,
+    sample,
+    training,
+)
+from kit.spec import FrameSpec
+from kit.splits import Holdout
+
+given = runtime.flags(globals())  # as a script: what its command line says
+globals().update(given)
+output_dir = runtime.workspace(output_dir)
+data_dir = runtime.find_data(data_dir, output_dir, seed)
+class_ids, names = data.read_classes(data_dir)
+spec = FrameSpec(rgb, audio, max_frames, segment_frames)
+if sample.is_sample(data_dir):
+    print("SIMULATED data: no score here is one of YouTube-8M.")
+    small = {
+        "members": "BERTMean, BERTCrossAttn, GatedNetVLAD, MixNeXtVLAD-60",
+        "scale": "tiny",
+        "epochs": 6,
+        "steps_per_epoch": 40,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "holdout_fraction": 0.4,
+        "num_classes": max(names) + 1,
+    }
+    globals().update(small | given)
+
+# %% [markdown]
+# `Logistic` is no member of the paper's: a logistic regression on the mean of
+# the frames goes through the same stages, so that there is something plain to
+# compare the members with.
+
+# %%
+members = presets.parse_members(members)
+members += [presets.REFERENCE] * (presets.REFERENCE not in members)
+holdout = Holdout(holdout_fraction)
+if devices == "all":
+    runtime.use_all_devices()
+policy = training.precision() if precision == "auto" else precision
+keras.config.set_dtype_policy(policy)
+print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 
 # %% [markdown]
 # ## What is held out
 #
-# Videos are held out by a hash of their id: the same video sits in different
-# shards of different partitions, so shard names cannot keep it out.  One half
-# of the hold-out picks checkpoints, the other the weights of the ensemble; the
-# paper has one set for both.
+# Videos are held out by a hash of their id.  One half of the hold-out picks
+# checkpoints, the other the weights of the ensemble; the paper has one set for
+# both.  The rated segments, five frames each, are copied into a *pack*, plain
+# arrays that are read at the speed of the disk.
 
 # %%
-evaluate = stages.evaluation(settings)
-floor = evaluate.floor()
-print(f"a random order of them: MAP {floor:.4f}")
+train = data.list_shards(data_dir, "train")
+validate = data.list_shards(data_dir, "validate")
+ratings = data.ratings(validate, spec, class_ids)
+print(data.count_parts(ratings, holdout).to_string())
+
+segments = output_dir / "segments"
+pack.pack_segments(validate, segments, spec, class_ids)
+rated = pack.Segments(segments, class_ids, holdout.checkpoint).rated()
+floor = training.random_order(rated)
+print(f"a random order of the first half: MAP {floor:.4f}")
 
 # %% [markdown]
 # ## Snippets
@@ -90,10 +136,27 @@ print(f"a random order of them: MAP {floor:.4f}")
 # A BERT member and GatedNetVLAD see five frames in a row, from anywhere in the
 # video; MixNeXtVLAD sees 60 or 300.  Which frames is drawn anew in every epoch.
 # They stay bytes until they are on the device.
+#
+# Shards of whole videos are read slowly.  Where `pack_dir` names a folder they
+# are read once, into four snippets a video (90 GB for all of YouTube-8M), and
+# members that see five frames train on those.
 
 # %%
-batches = stages.video_batches(settings, names[0])
-inputs, targets = next(iter(batches(0)))
+shards = train + validate
+if pack_dir:
+    pack.pack_snippets(shards, pack_dir, spec, num_classes, seed=seed)
+
+
+def snippets_for(name):
+    """The pre-training examples of a member."""
+    frames = presets.sampling(name, scale)
+    common = {"part": holdout.training, "batch_size": batch_size, "seed": seed}
+    if pack_dir and frames["num_frames"] == spec.segment_frames:
+        return pack.Snippets(pack_dir, num_classes, **common)
+    return data.Snippets(shards, spec, num_classes, **frames, **common)
+
+
+inputs, targets = next(iter(snippets_for(members[0]).epoch(0, steps=1)))
 for key, value in {**inputs, "targets": targets}.items():
     print(f"{key:<8} {value.dtype.name:<6} {tuple(value.shape)}")
 print(f"labels a video: {(targets.numpy() == 1).sum(axis=1).mean():.1f}")
@@ -104,18 +167,58 @@ print(f"labels a video: {(targets.numpy() == 1).sum(axis=1).mean():.1f}")
 # Adam with each tensor's gradient clipped to a norm of 1; at the paper's size
 # 200,000 steps of 128 examples, the learning rate 1e-4 times 0.9 every 2 M
 # examples.  The loss is binary cross-entropy over all video classes;
-# MixNeXtVLAD adds the distillation of eq. 17-19.
+# MixNeXtVLAD adds the distillation of eq. 17-19, which its training model gives
+# the logits of every branch for.
 #
-# `Logistic` is no member of the paper's: a logistic regression on the mean of
-# the frames goes through the same stages, so that there is something plain to
-# compare the members with.
-#
-# Every look at the hold-out ends with a checkpoint.  When the session ends, run
-# the notebook again, in the same folder or with its old output attached: it
-# goes on where it was.  With several GPUs each trains a member of its own.
+# Every epoch ends with the score of the hold-out and a backup.  When the
+# session ends, run the notebook again, in the same folder or with its old
+# output attached: it goes on where it was.  With several GPUs, each first
+# trains members of its own; the loop then finds them finished.
+
 
 # %%
-histories = stages.train("pretrain", settings, names, evaluate)
+def compile_member(name):
+    """A member, and the model that is trained in its place."""
+    model = presets.build(name, num_classes, spec=spec, scale=scale, seed=seed)
+    trainee = models.training_model(model)
+    rate = learning_rate * presets.member(name).learning_rate_factor
+    schedule = training.staircase(rate, batch_size)
+    trainee.compile(
+        keras.optimizers.Adam(schedule, clipnorm=1.0),
+        loss=losses.loss_for(model),
+    )
+    return model, trainee
+
+
+# %%
+limit = training.TimeLimit(hours)
+runtime.spread("02_pretrain", members, given, output_dir)
+for name in members:
+    if limit.reached:
+        break
+    print(f"\n{name}")
+    folder = output_dir / name / "pretrain"
+    model, trainee = compile_member(name)
+    about = training.describe(model, name, scale, holdout, shards)
+    backup = training.Backup(folder, about)
+    trainee.fit(
+        training.epochs(
+            partial(snippets_for(name).epoch, steps=steps_per_epoch),
+            backup.epoch,
+            epochs,
+        ),
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=backup.epoch,
+        callbacks=[
+            training.SegmentMAP(model, rated, class_ids),
+            keras.callbacks.CSVLogger(folder / "history.csv", append=True),
+            keras.callbacks.TerminateOnNaN(),
+            limit,
+            backup,
+        ],
+    )
+    backup.finish(model)
 
 # %% [markdown]
 # ## Did it learn to find segments from labels of videos?
@@ -126,11 +229,11 @@ histories = stages.train("pretrain", settings, names, evaluate)
 # the losses of its branches and of the distillation.
 
 # %%
+histories = training.histories(output_dir, members, "pretrain")
 figure = plots.learning_curves(histories, floor)
-plots.show(figure, settings.output_dir, "02_learning_curves")
-
-# %%
-print(stages.table(settings, ["pretrain"], names).to_string())
+plots.show(figure, output_dir, "02_learning_curves")
+last = {name: table.iloc[-1] for name, table in histories.items()}
+print(pd.DataFrame(last).T[["epoch", "loss", "val_map"]].round(4))
 
 # %% [markdown]
 # A curve on the right that turns down while its loss still falls has begun to

@@ -22,57 +22,85 @@
 # **Score to expect**: the paper gained 0.03 to 0.04 of MAP (its table 1).
 
 # %% tags=["parameters"]
-data_dir = None  # folder or glob of TFRecord shards; None: look, or simulate
-output_dir = None  # where results go; None: the working folder of the host
+data_dir = (
+    "find"  # folder or glob of shards; "find": attached ones, or a sample
+)
+output_dir = "outputs"  # where results go, and notebook 2 left its own
 seed = 0  # of everything drawn at random, the simulated sample included
-members = None  # names in kit.presets.MEMBERS, comma-separated
-steps = None  # optimisation steps of a member, at most
-batch_size = None  # examples a step
-learning_rate = None  # at the start; times 0.9 every 2 M examples
-evaluate_every = None  # steps between two looks at the hold-out
-patience = None  # looks without a better score before training stops
-holdout_fraction = None  # share of the validate videos never trained on
-from_scratch = None  # yes: without notebook 2, from fresh weights
-scale = None  # "paper" or "tiny"; from scratch only
-frame_spec = None  # rgb,audio,max_frames,segment_frames of other features
-num_classes = None  # size of the vocabulary of the video labels
-warmup_steps = None  # steps over which the learning rate rises from zero
-averaging_share = None  # of the weights before, in those that are kept
-precision = None  # a dtype policy of Keras; None: what suits the device
-devices = None  # "all" spreads a member over all; None: a member for each GPU
-workers = None  # members at once; None: one for each GPU
-time_limit = None  # hours until it stops, to go on later; None: the host's
-restart = None  # yes: begin anew; take it out again to go on later
+members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
+BERTFirst, MixNeXtVLAD-300, MixNeXtVLAD-60, BERTMean"  # the paper's nine
+epochs = 100  # at most
+steps_per_epoch = 200  # then the hold-out is scored, and training backed up
+patience = 25  # epochs without a better score before training stops
+batch_size = 128
+learning_rate = 5e-5  # times 0.9 every 2 M examples
+holdout_fraction = 300 / 3844  # share of the videos that is never trained on
+precision = "auto"  # or a dtype policy of Keras, such as "mixed_bfloat16"
+devices = "one"  # "all": each batch is shared by all GPUs
+hours = 11.5  # then it stops, and goes on when it is run again
+rgb = 1024  # visual features a frame
+audio = 128  # audio features a frame
+max_frames = 300  # the most frames that a video has
+segment_frames = 5  # frames of a segment
 
 # %%
 import os
 import sys
 from glob import glob
-from importlib.util import find_spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-# The kit: installed, beside this notebook, attached, in a clone, or on Drive.
-sys.path += [".", "..", f"{sys.path[0]}/..", *glob("/content/*/")]
-attached = glob("/kaggle/input/**/kit/spec.py", recursive=True)
-sys.path += [path.removesuffix("kit/spec.py") for path in attached]
-if "COLAB_RELEASE_TAG" in os.environ and not find_spec("kit"):
-    from google.colab import drive
-
-    drive.mount("/content/drive")
-    sys.path += glob("/content/drive/MyDrive/*/")
-
-from kit import runtime
-
-runtime.install_missing()
+drive = "/content/drive/MyDrive/yt8m-segment-kit"
+attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
+sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
 
 # %%
+from functools import partial
+
+import keras
 import pandas as pd
 
-from kit import plots, presets, runtime, stages
+from kit import (
+    data,
+    losses,
+    models,
+    pack,
+    plots,
+    presets,
+    runtime,
+    sample,
+    training,
+)
+from kit.spec import FrameSpec
+from kit.splits import Holdout
 
-settings = runtime.settings(globals(), **stages.PLANS["finetune"])
-names = [*settings.members, presets.REFERENCE]
-print(runtime.prepare(settings.seed, settings.precision, settings.devices))
+given = runtime.flags(globals())  # as a script: what its command line says
+globals().update(given)
+output_dir = runtime.workspace(output_dir)
+data_dir = runtime.find_data(data_dir, output_dir, seed)
+class_ids, names = data.read_classes(data_dir)
+spec = FrameSpec(rgb, audio, max_frames, segment_frames)
+if sample.is_sample(data_dir):
+    print("SIMULATED data: no score here is one of YouTube-8M.")
+    small = {
+        "members": "BERTMean, BERTCrossAttn, GatedNetVLAD, MixNeXtVLAD-60",
+        "epochs": 12,
+        "steps_per_epoch": 25,
+        "patience": 8,
+        "batch_size": 64,
+        "learning_rate": 3e-4,
+        "holdout_fraction": 0.4,
+    }
+    globals().update(small | given)
+
+# %%
+members = presets.parse_members(members)
+members += [presets.REFERENCE] * (presets.REFERENCE not in members)
+holdout = Holdout(holdout_fraction)
+if devices == "all":
+    runtime.use_all_devices()
+policy = training.precision() if precision == "auto" else precision
+keras.config.set_dtype_policy(policy)
+print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 
 # %% [markdown]
 # ## The rated segments
@@ -80,54 +108,128 @@ print(runtime.prepare(settings.seed, settings.precision, settings.devices))
 # A row of targets holds 1, 0 or -1 for each segment class.  Nearly all are -1.
 
 # %%
-_, targets = next(iter(stages.segment_batches(settings)(0)))
-meaning = {-1: "unrated", 0: "no", 1: "yes"}
-print(pd.Series(targets.numpy().ravel()).map(meaning).value_counts())
+validate = data.list_shards(data_dir, "validate")
+ratings = data.ratings(validate, spec, class_ids)
+print(data.count_parts(ratings, holdout).to_string())
+
+folder = output_dir / "segments"
+pack.pack_segments(validate, folder, spec, class_ids)
+segments = pack.Segments(folder, class_ids, holdout.training, batch_size, seed)
+rated = pack.Segments(folder, class_ids, holdout.checkpoint).rated()
+floor = training.random_order(rated)
+print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 
 # %%
-evaluate = stages.evaluation(settings)
-floor = evaluate.floor()
-print(f"a random order of them: MAP {floor:.4f}")
+_, targets = next(iter(segments.epoch(0, steps=1)))
+meaning = {-1: "unrated", 0: "no", 1: "yes"}
+print(pd.Series(targets.numpy().ravel()).map(meaning).value_counts())
 
 # %% [markdown]
 # ## Train
 #
 # The head keeps the columns of the segment classes alone.  At the paper's size
-# the learning rate is 5e-5; every 200 steps the hold-out is ranked and the
+# the learning rate is 5e-5; every 200 steps the hold-out is ranked, and the
 # weights with the best MAP are kept.  It ends after 20,000 steps, as the paper
-# does, or earlier when 25 looks brought nothing better: `patience` of 100 takes
-# them all.
+# does, or earlier when 25 evaluations brought nothing better: a `patience` of
+# 100 takes them all.
+
 
 # %%
-histories = stages.train("finetune", settings, names, evaluate)
+def compile_member(name):
+    """A member as pre-training left it, and the model that is trained."""
+    before = runtime.find_output(output_dir, f"{name}/pretrain")
+    about = training.read_about(before)
+    model = presets.build(
+        name,
+        class_ids=about["class_ids"],
+        spec=spec,
+        scale=about["scale"],
+        seed=seed,
+    )
+    model.load_weights(before / "model.weights.h5")
+    model = models.restrict_classes(model, class_ids)
+    about = training.describe(model, name, about["scale"], holdout, validate)
+    training.check_same(before, about, ["spec", "holdout"])
+    trainee = models.training_model(model)
+    rate = learning_rate * presets.member(name).learning_rate_factor
+    schedule = training.staircase(rate, batch_size)
+    trainee.compile(
+        keras.optimizers.Adam(schedule, clipnorm=1.0),
+        loss=losses.loss_for(model),
+    )
+    return model, trainee, about
+
+
+# %%
+limit = training.TimeLimit(hours)
+runtime.spread("03_finetune", members, given, output_dir)
+for name in members:
+    if limit.reached:
+        break
+    print(f"\n{name}")
+    folder = output_dir / name / "finetune"
+    model, trainee, about = compile_member(name)
+    score = {"monitor": "val_map", "mode": "max"}
+    best = keras.callbacks.ModelCheckpoint(
+        folder / "best.weights.h5",
+        save_best_only=True,
+        save_weights_only=True,
+        **score,
+    )
+    stopping = keras.callbacks.EarlyStopping(patience=patience, **score)
+    backup = training.Backup(folder, about, resume=[best, stopping])
+    trainee.fit(
+        training.epochs(
+            partial(segments.epoch, steps=steps_per_epoch),
+            backup.epoch,
+            epochs,
+        ),
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=backup.epoch,
+        callbacks=[
+            training.SegmentMAP(model, rated, class_ids),
+            keras.callbacks.CSVLogger(folder / "history.csv", append=True),
+            keras.callbacks.TerminateOnNaN(),
+            best,
+            stopping,
+            limit,
+            backup,
+        ],
+    )
+    if backup.finished:
+        trainee.load_weights(folder / "best.weights.h5")
+        models.save(model, output_dir / name / "model.keras")
 
 # %% [markdown]
 # ## What did the ratings add?
 
 # %%
-levels = {
-    name: history["start_map"].iloc[0] for name, history in histories.items()
-}
+before = training.histories(output_dir, members, "pretrain")
+histories = training.histories(output_dir, members, "finetune")
+levels = {name: before[name]["val_map"].iloc[-1] for name in histories}
 figure = plots.learning_curves(histories, floor, levels)
-plots.show(figure, settings.output_dir, "03_learning_curves")
+plots.show(figure, output_dir, "03_learning_curves")
 
 # %% [markdown]
 # Where a curve crosses its dotted line, the ratings have added to what
 # pre-training knew.  The best point of each curve is the checkpoint that stays.
 
 # %%
-best = {name: history["map"].max() for name, history in histories.items()}
+best = {name: table["val_map"].max() for name, table in histories.items()}
 table = pd.DataFrame({"before": levels, "fine-tuned": best})
 figure = plots.gains(
     table, "before", "fine-tuned", "MAP, checkpoint half of the hold-out"
 )
-plots.show(figure, settings.output_dir, "03_before_after")
+plots.show(figure, output_dir, "03_before_after")
 print(table.round(4))
-print(stages.table(settings, ["finetune"], names).to_string())
 
 # %% [markdown]
 # These scores picked the checkpoints, so they flatter: notebook 4 scores the
 # members on the half of the hold-out that picked nothing.
+#
+# In another notebook or script, `from kit import layers` comes before
+# `keras.saving.load_model("BERTMean/model.keras")`: Keras must know the layers.
 #
 # **Learned**: few exact answers sharpen what many vague ones taught.
 # **Next**: `04_tta_inference` ranks every segment of every test video.
