@@ -1,357 +1,402 @@
+"""Places, flags and devices, as a notebook or a script meets them."""
+
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import keras
 import pytest
 
-from kit import data, presets, runtime, stages, synthetic
-from kit.spec import FrameSpec
-from kit.splits import Holdout
+from kit import data, runtime, sample
+from kit.runtime import places, scripts
 
-NOTEBOOK = "notebooks/02_pretrain.py"
+# Flags
+
+PARAMETERS = {
+    "name": "text, 50%",
+    "steps": 5_000,
+    "learning_rate": 1e-4,
+    "edges": False,
+    # What else there is among the globals of a notebook.
+    "os": os,
+    "OFFSET": 0.5,
+    "_hidden": 1,
+    "places": ["a"],
+}
+SCRIPT = {"__name__": "__main__", "__file__": "notebook.py", **PARAMETERS}
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    def read(*arguments):
+        monkeypatch.setattr(sys, "argv", ["notebook.py", *arguments])
+        return runtime.flags(SCRIPT)
+
+    return read
+
+
+def test_flags_are_typed_by_the_values_of_the_parameters(command_line):
+    assert command_line() == {}
+    flags = "--steps 7_000 --learning-rate 1 --edges yes --name a=b"
+    given = command_line(*flags.split())
+    assert given == {
+        "steps": 7000,
+        "learning_rate": 1.0,
+        "edges": True,
+        "name": "a=b",
+    }
+    assert type(given["learning_rate"]) is float
+    assert command_line("--edges=no", "--name=") == {"edges": False, "name": ""}
+
+
+def test_help_lists_the_parameters_alone(command_line, capsys):
+    with pytest.raises(SystemExit) as end:
+        command_line("--help")
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for default in ("'text, 50%'", "5000", "0.0001", "False"):
+        assert f"default: {default}" in text
+    assert text.count("default:") == 4
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--step", "3"), ("--steps", "2.5"), ("--edges", "maybe"), ("--other",)],
+)
+def test_a_bad_flag_ends_the_script_at_once(flags, command_line, capsys):
+    with pytest.raises(SystemExit) as end:
+        command_line(*flags)
+    assert end.value.code == 2 and flags[0] in capsys.readouterr().err
+
+
+def test_a_notebook_has_no_flags(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "x.json"])
+    assert runtime.flags({"__name__": "__main__", "seed": 4}) == {}
+    assert runtime.flags(SCRIPT | {"__name__": "notebook"}) == {}
+
+
+# A process for each GPU and member
+
+NOTEBOOK = """
+# %% tags=["parameters"]
+places = "find"
+steps = 5_000
+edges = False
+hours = 2.0
+members = "all"
+
+# %%
+policy = "float32"
+import json, os, sys, time
+given = dict(flag.split("=") for flag in sys.argv[1:])
+print(json.dumps(given | {"gpu": os.environ["CUDA_VISIBLE_DEVICES"]}))
+assert given["--members"] != "bad", "one fails"
+time.sleep(0.5)
+"""
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Spreads a notebook over two GPUs; returns what its processes told."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "02_train.py").write_text(NOTEBOOK)
+    monkeypatch.setattr(scripts.kit, "__file__", str(tmp_path / "kit/init.py"))
+    monkeypatch.setattr(scripts, "count_gpus", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    output = tmp_path / "output"
+
+    def spread(*members, **parameters):
+        runtime.spread("02_train", members, parameters, output)
+        logs = {path.parent.name: path for path in output.glob("*/*.log")}
+        return {name: json.loads(logs[name].read_text()) for name in logs}
+
+    return spread
+
+
+def test_each_gpu_runs_members_of_its_own(train):
+    told = train(
+        *("one", "two", "three"),
+        places=["a b", "c"],
+        edges=True,
+        hours=1.0,
+        members=["one", "two", "three"],
+        policy="no parameter",
+    )
+    assert {told["one"]["gpu"], told["two"]["gpu"]} == {"4", "7"}
+    for member, given in told.items():
+        assert given["--members"] == member
+        assert given["--places"] == "a b,c" and given["--edges"] == "True"
+        assert "--steps" not in given and "--policy" not in given
+    # The hours are those of all: the third has what the others left.
+    hours = {name: float(given["--hours"]) for name, given in told.items()}
+    assert hours["three"] + 0.5 / 3600 < min(hours["one"], hours["two"]) <= 1
+
+
+def test_the_others_are_waited_for_where_one_fails(train, tmp_path):
+    with pytest.raises(ValueError, match="bad: AssertionError: one fails") as e:
+        train("bad", "two", "three")
+    assert "output/bad/02_train.log" in str(e.value)
+    assert "three" in os.listdir(tmp_path / "output")
+
+
+def test_nothing_is_begun_when_the_hours_are_over(train):
+    assert train("one", "two", hours=0.0) == {}
+
+
+@pytest.mark.parametrize("gpus, members", [(0, "ab"), (1, "ab"), (2, "a")])
+def test_one_gpu_or_one_member_spreads_nothing(
+    gpus, members, train, monkeypatch
+):
+    monkeypatch.setattr(scripts, "count_gpus", lambda: gpus)
+    assert train(*members) == {}
+
+
+def test_a_script_spreads_itself(train, tmp_path):
+    changed = tmp_path / "mine.py"
+    changed.write_text(NOTEBOOK.replace("time.sleep", "print"))
+    with pytest.raises(json.JSONDecodeError):  # it prints one line more
+        train("one", "two", __file__=str(changed))
+
+
+PARENT = """
+from kit.runtime import scripts
+scripts.count_gpus = lambda: 2
+given = {"__file__": "child.py"}
+scripts.spread("02_train", ["a", "b", "c"], given, ".")
+"""
+CHILD = """
+# %% tags=["parameters"]
+members = "all"
+# %%
+import os, pathlib, time
+from kit import runtime
+given = runtime.flags(globals())
+pathlib.Path(given["members"] + ".begun").write_text(str(os.getpid()))
+time.sleep(300)
+"""
+
+
+def alive(number):
+    command = ["ps", "-o", "stat=", "-p", number]
+    state = subprocess.run(command, capture_output=True, text=True).stdout
+    return state.strip()[:1] not in ("", "Z")
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], cwd=tmp_path, env=environment
+    )
+    while len(begun := list(tmp_path.glob("*.begun"))) < 2:
+        assert parent.poll() is None
+        time.sleep(0.1)
+    numbers = [path.read_text() for path in begun]
+    assert all(alive(number) for number in numbers)
+    parent.kill()
+    parent.wait()
+    stop = time.monotonic() + 30
+    while any(alive(number) for number in numbers):
+        assert time.monotonic() < stop
+        time.sleep(0.1)
+
+
+# Devices
+
+# Has two logical CPUs stand in for two devices.
+DEVICES = """
+import os, numpy, keras
+from kit import runtime
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+    mirrored = tf.distribute.MirroredStrategy  # looks for GPUs unless told
+    tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
+for _ in range(2):  # a cell that is run twice
+    assert runtime.use_all_devices() == 2
+assert runtime.count_gpus() == 0
+model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="ones")])
+model.compile(keras.optimizers.SGD(0.1), "mse")
+x = numpy.arange(32.0).reshape(8, 4) / 32
+y = x.sum(axis=1) / 2
+model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+print(float(model.evaluate(x, y, verbose=0)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_learn_what_one_does(backend):
+    two = "--xla_force_host_platform_device_count=2"
+    alone = DEVICES.replace("use_all_devices() == 2", "count_gpus() == 0")
+    losses = []
+    for text in (DEVICES, alone):
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": two},
+        )
+        assert done.returncode == 0, done.stderr
+        losses.append(float(done.stdout))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] > 0
+
+
+# The workspace
+
+
+def test_the_workspace_is_where_a_shell_would_put_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert runtime.workspace("~/a") == tmp_path / "a"
+    assert runtime.workspace("$HOME/b c/d") == tmp_path / "b c" / "d"
+    assert runtime.workspace("outputs") == Path("outputs")
+    # A cell can be run again.
+    assert runtime.workspace(runtime.workspace("e")) == Path("e")
+    assert sorted(os.listdir()) == ["a", "b c", "e", "outputs"]
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["taken", "taken/below", "gs://bucket/out", Path("gs://bucket/out"),
+     "/proc/nowhere", "/content/drive/MyDrive/out"],
+)  # fmt: skip
+def test_an_output_folder_that_is_none_is_refused(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(ValueError, match="Received: output_dir="):
+        runtime.workspace(place)
+    assert os.listdir() == ["taken"]
+
+
+# Data and earlier outputs
 
 
 @pytest.fixture
 def attached(tmp_path, monkeypatch):
-    """A host whose attached inputs lie in the folder that is returned."""
+    """A host's folder of inputs; none that this machine may have."""
     root = tmp_path / "input"
-    root.mkdir()
-    monkeypatch.setitem(runtime.INPUTS, "here", [str(root)])
+    monkeypatch.setattr(places, "INPUTS", [str(root)])
     return root
 
 
-def run_script(*flags):
-    return subprocess.run(
-        [sys.executable, NOTEBOOK, *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-    )
+def put(source, *place):
+    """Copies a file to where a host would show it."""
+    place = Path(*place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, place)
+    return str(place)
 
 
-def test_a_setting_that_is_none_means_the_small_value_on_the_sample(
-    sample, tmp_path
+def test_an_explicit_place_is_taken_as_it_is(tmp_path, monkeypatch, attached):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(__file__, attached, "train.tfrecord")
+    comma = tmp_path / "shards, v2"
+    comma.mkdir()
+    for given, expected in {
+        "shards v2": "shards v2",
+        "gs://bucket/3/frame/*.tfrecord": "gs://bucket/3/frame/*.tfrecord",
+        "a, b/*.tfrecord": ["a", "b/*.tfrecord"],
+        str(comma): str(comma),
+        "~/x,$HOME/y": [f"{tmp_path}/x", f"{tmp_path}/y"],
+    }.items():
+        assert runtime.find_data(given, tmp_path, 0) == expected
+        assert runtime.find_data(expected, tmp_path, 0) == expected
+    assert runtime.find_data(comma, tmp_path, 0) == str(comma)
+
+
+def test_without_data_a_sample_is_generated_once(
+    tmp_path, attached, capsys, monkeypatch
 ):
-    parameters = dict(
-        data_dir=sample,
-        output_dir=str(tmp_path),
-        seed=0,
-        steps=None,
-        batch_size=None,
-        other="is no setting",
+    small = functools.partial(sample.write_sample, num_videos=12)
+    monkeypatch.setattr(sample, "write_sample", small)
+    folder = runtime.find_data("find", tmp_path, 1005)
+    assert folder == str(tmp_path / "sample-1005")
+    assert sample.read_card(folder)["seed"] == 1005
+    assert "Generating" in capsys.readouterr().out
+    assert runtime.find_data("find", tmp_path, 1005) == folder
+    assert capsys.readouterr().out == ""
+
+
+MOUNTS = {
+    "old": ("youtube8m-2019", "yt8m", "two"),
+    "new": (
+        "competitions/youtube8m-2019",
+        "datasets/you/yt8m",
+        "notebooks/me/two/outputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("mounts", MOUNTS.values(), ids=MOUNTS)
+def test_what_is_attached_is_found(sample, attached, tmp_path, mounts):
+    competition, dataset, notebook = (attached / mount for mount in mounts)
+    train, validate, test = (
+        Path(sample, f"{split}/{split}00.tfrecord")
+        for split in ("train", "validate", "test")
     )
-    run = runtime.settings(
-        parameters,
-        needs=("train",),
-        paper={"steps": 200_000},
-        sample={"steps": 7},
-    )
-    assert run.is_sample and not hasattr(run, "other")
-    assert (run.steps, run.batch_size) == (7, runtime.SAMPLE["batch_size"])
-    assert run.holdout == Holdout(runtime.SAMPLE["holdout_fraction"])
-    assert set(run.segment_classes) < set(run.names)
-    assert max(run.names) < run.num_classes
-
-
-@pytest.fixture
-def real(sample, tmp_path):
-    """The same shards without the card that says they are simulated."""
-    folder = tmp_path / "real"
-    shutil.copytree(sample, folder)
-    (folder / synthetic.CARD).unlink()
-    return folder
-
-
-@pytest.mark.parametrize(
-    "form", ["{0}", "{0}/*/*.tfrecord", "{0}/train,{0}/validate"]
-)
-def test_the_same_setting_means_the_papers_value_on_other_data(
-    real, tmp_path, form
-):
-    parameters = dict(
-        data_dir=form.format(real),
-        output_dir=str(tmp_path),
-        seed=0,
-        steps=None,
-        members=None,
-    )
-    run = runtime.settings(
-        parameters, needs=("train", "validate"), paper={"steps": 200_000}
-    )
-    assert not run.is_sample
-    assert (run.steps, run.num_classes) == (200_000, 3862)
-    assert len(run.members) == 9
-    assert run.holdout == Holdout(300 / 3844)
-    # The classes are found beside the shards, however these are named.
-    assert len(run.segment_classes) == 20
-    assert len(data.list_shards(run.data_dir, "train")) == 1
-
-
-def test_a_sample_is_known_by_its_shards_however_they_are_named(
-    sample, tmp_path
-):
-    for form in ("{0}/*/*.tfrecord", "{0}/train,{0}/validate"):
-        run = runtime.settings(
-            dict(
-                data_dir=form.format(sample), output_dir=str(tmp_path), seed=0
-            ),
-            needs=("train",),
-        )
-        assert run.is_sample and run.data_dir == sample
-
-
-def test_simulated_shards_are_not_mixed_with_others(sample, real, tmp_path):
-    with pytest.raises(ValueError, match="cannot be mixed"):
-        runtime.find_data([sample, str(real)], tmp_path, 0, ("train",))
-
-
-def test_a_value_that_is_given_wins(sample, tmp_path):
-    run = runtime.settings(
-        dict(
-            data_dir=sample,
-            output_dir=str(tmp_path),
-            seed=3,
-            steps=11,
-            members="BERTMean, GatedNetVLAD",
+    excerpts = [
+        put(train, competition, "frame-sample/frame/train00.tfrecord"),
+        put(
+            validate,
+            competition,
+            "validate-sample/validate/validate00.tfrecord",
         ),
-        needs=("train",),
-        sample={"steps": 7},
-    )
-    assert (run.steps, run.seed) == (11, 3)
-    assert run.members == ["BERTMean", "GatedNetVLAD"]
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"steps": "many"}, "Received: steps='many'"),
-        ({"steps": 0}, "Received: steps=0"),
-        ({"steps": True}, "Received: steps=True"),
-        ({"learning_rate": -1.0}, "Received: learning_rate=-1.0"),
-        ({"seed": -1}, "Received: seed=-1"),
-        ({"members": "BERTMedian"}, "Received: 'BERTMedian'"),
-        ({"members": "BERTMean,BERTMean"}, "each member once"),
-        ({"scale": "huge"}, "Received: scale='huge'"),
-        ({"averaging": "median"}, "Received: averaging='median'"),
-        ({"part": "3/2"}, "Received: part='3/2'"),
-        ({"leave_out_edges": "yes"}, "Received: leave_out_edges='yes'"),
-        ({"output_dir": "/proc/nowhere"}, "Received: output_dir"),
-    ],
-)
-def test_a_bad_setting_is_refused(parameters, message):
-    with pytest.raises(ValueError, match=message):
-        runtime.settings({"output_dir": None, **parameters})
-
-
-def test_an_output_that_is_a_file_is_refused(tmp_path):
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(ValueError, match="--output-dir"):
-        runtime.workspace(str(tmp_path / "taken"))
-
-
-def test_a_folder_without_shards_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"train\*"):
-        runtime.find_data(str(tmp_path), tmp_path, 0, ("train",))
-
-
-def test_a_folder_without_one_of_the_splits_is_refused(sample, tmp_path):
-    (tmp_path / "train").symlink_to(Path(sample, "train"))
-    with pytest.raises(ValueError, match=r"test\*"):
-        runtime.find_data(str(tmp_path), tmp_path, 0, ("train", "test"))
-
-
-def test_without_classes_it_says_which_file_is_missing(real, tmp_path):
-    for name in ("segment_label_ids.csv", "vocabulary.csv"):
-        (real / name).unlink()
-    with pytest.raises(ValueError, match="segment_label_ids.csv"):
-        runtime.settings(
-            dict(data_dir=str(real), output_dir=str(tmp_path / "o"), seed=0),
-            needs=("train",),
-        )
-
-
-def test_attached_real_shards_win_over_an_attached_sample(
-    sample, real, attached
-):
-    shutil.copytree(sample, attached / "notebooks/me/explore/sample-0")
-    shutil.copytree(real / "train", attached / "datasets/me/yt8m/train")
-    (attached / "competitions/yt8m").mkdir(parents=True)
-    shutil.copy(real / "vocabulary.csv", attached / "competitions/yt8m")
-    found, is_sample = runtime.find_data(None, attached, 0, ("train",))
-    assert not is_sample
-    shards = data.list_shards(found, "train")
-    assert [Path(shard).parent.parent.name for shard in shards] == ["yt8m"]
-    assert len(data.read_vocabulary(found)) == 60
-
-
-def test_an_attached_sample_is_used_where_there_is_nothing_else(
-    sample, attached
-):
-    there = attached / "notebooks/me/explore/sample-0"
-    shutil.copytree(sample, there)
-    found = runtime.find_data(None, attached, 0, ("train",))
-    assert found == (str(there), True)
-
-
-def test_without_data_a_sample_is_simulated(
-    sample, tmp_path, monkeypatch, capsys
-):
-    made = []
-
-    def write_sample(folder, seed):
-        made.append((folder, seed))
-        shutil.copytree(sample, folder)
-
-    monkeypatch.setattr(synthetic, "write_sample", write_sample)
-    found = runtime.find_data(None, tmp_path, 5, ("train",))
-    assert made == [(str(tmp_path / "sample-5"), 5)]
-    assert found == (str(tmp_path / "sample-5"), True)
-    assert "simulating" in capsys.readouterr().out
+    ]
+    table = put(Path(sample, "vocabulary.csv"), competition, "vocabulary.csv")
+    # Another's table, an earlier sample, and a second mount of the same data.
+    put(__file__, attached, "datasets/other/words/vocabulary.csv")
+    shutil.copytree(sample, notebook / "sample-0")
+    (attached / "again").symlink_to(competition)
+    found = runtime.find_data("find", tmp_path, 0)
+    assert found == sorted([*map(os.path.dirname, excerpts), table])
+    for split, path in zip(("train", "validate"), excerpts, strict=True):
+        assert data.list_shards(found, split) == [path]
+    # Beside a whole partition the excerpt of it is left out.
+    whole = put(train, dataset, "2/train/trainpj.tfrecord")
+    rest = put(test, dataset, "3/test/testaa.tfrecord")
+    found = runtime.find_data("find", tmp_path, 0)
+    shards = {"train": whole, "validate": excerpts[1], "test": rest}
+    for split, path in shards.items():
+        assert data.list_shards(found, split) == [path]
+    assert table in found and len(found) == 4
 
 
 def test_an_earlier_output_is_found_here_then_in_attached_ones(
     tmp_path, attached
 ):
     name = "BERTMean/model.keras"
-    with pytest.raises(ValueError, match="03_finetune"):
-        runtime.find_output(tmp_path, name, "03_finetune")
-    for mount in ("notebooks/someone/finetune", "old"):
-        there = attached / mount / name
-        there.parent.mkdir(parents=True)
-        there.touch()
-        assert runtime.find_output(tmp_path, name, "03_finetune") == there
-        there.unlink()
-    here = tmp_path / name
-    here.parent.mkdir()
-    here.touch()
-    assert runtime.find_output(tmp_path, name, "03_finetune") == here
-
-
-def test_help_shows_the_comment_behind_each_parameter():
-    done = run_script("--help")
-    assert done.returncode == 0
-    assert "--learning-rate" in done.stdout
-    assert "times 0.9 every 2 M" in " ".join(done.stdout.split())
+    for mount in ("notebooks/me/three/outputs", "old/outputs", "flat"):
+        path = Path(put(__file__, attached, mount, name))
+        assert runtime.find_output(tmp_path, name) == path
+        path.unlink()
+    put(__file__, attached, "old", name)
+    here = put(__file__, tmp_path, name)
+    assert runtime.find_output(tmp_path, name) == Path(here)
 
 
 @pytest.mark.parametrize(
-    "flags", [("--step", "3"), ("--steps", "three"), ("--nonsense",)]
-)
-def test_a_bad_flag_ends_the_script_at_once(flags):
-    done = run_script(*flags)
-    assert done.returncode == 2
-    assert flags[0] in done.stderr
-
-
-def test_the_arguments_of_a_kernel_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "x.json"])
-    kernel = {"__name__": "__main__", "output_dir": str(tmp_path), "seed": 4}
-    assert runtime.settings(kernel).seed == 4
-
-
-def test_prepare_picks_a_precision_and_takes_a_given_one(monkeypatch):
-    before = keras.config.dtype_policy()
-    monkeypatch.setattr(runtime.device, "_device", lambda: ("T4", "float32"))
-    try:
-        assert "T4" in (line := runtime.prepare(0))
-        assert "precision: float32" in line
-        assert "mixed_bfloat16" in runtime.prepare(0, "mixed_bfloat16")
-        assert keras.config.dtype_policy().name == "mixed_bfloat16"
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def a_run(sample, tmp_path, **changed):
-    parameters = dict(data_dir=sample, output_dir=str(tmp_path), seed=0)
-    run = runtime.settings(parameters, needs=("train",))
-    for name, value in changed.items():
-        setattr(run, name, value)
-    return run
-
-
-def test_a_model_for_other_data_is_refused_before_anything_is_ranked(
-    sample, tmp_path
-):
-    run = a_run(sample, tmp_path)
-    model = presets.build("Logistic", class_ids=run.segment_classes)
-    left = stages.facts(run, model, "Logistic", "tiny", "some shards")
-    for stage in ("pretrain", "finetune"):
-        folder = tmp_path / "Logistic" / stage
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(left))
-    (tmp_path / "Logistic" / "model.keras").touch()
-    assert runtime.finetuned(run, "Logistic").name == "model.keras"
-    assert runtime.pretrained(run, "Logistic").name == "pretrain"
-    for changed, message in (
-        (dict(segment_classes=[1, 2]), "class_ids"),
-        (dict(is_sample=False), "simulated"),
-        (dict(spec=FrameSpec(rgb=512, audio=0)), "spec"),
-        (dict(holdout=Holdout(0.1)), "same videos"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            runtime.finetuned(a_run(sample, tmp_path, **changed), "Logistic")
-    for changed, message in (
-        (dict(segment_classes=[3_000]), "lacks classes"),
-        (dict(holdout=Holdout(0.1)), "same videos"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            runtime.pretrained(a_run(sample, tmp_path, **changed), "Logistic")
-
-
-def test_the_options_of_inference_follow_the_settings(sample, tmp_path):
-    model = presets.build("BERTMean", class_ids=[1, 2], scale="tiny")
-    off = dict(
-        averaging="mean",
-        leave_out_edges=False,
-        video_level=False,
-        top_classes=None,
-    )
-    plain = runtime.scoring(a_run(sample, tmp_path, **off), "BERTMean", model)
-    assert plain["shifts"] == (-2, 1) and plain["video_level"] is None
-    assert plain["leave_out"] == (0, 0)
-    on = off | dict(leave_out_edges=True, top_classes=20)
-    run = a_run(sample, tmp_path, **on)
-    options = runtime.scoring(run, "BERTMean", model)
-    assert options["leave_out"] == (6, 2) and options["top_classes"] == 20
-    assert callable(options["video_level"])
-
-
-def test_prepare_seeds_keras():
-    draws = []
-    for _ in range(2):
-        runtime.prepare(3)
-        draws.append(keras.random.normal((4,)))
-    assert (draws[0] == draws[1]).numpy().all()
-
-
-def test_a_run_ends_before_its_host_does(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("TPU_")]:
-        monkeypatch.delenv(name)
-    parameters = {"output_dir": str(tmp_path)}
-    assert runtime.settings(parameters).deadline is None
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    begun = runtime.settings(parameters).deadline - 11.5 * 3600
-    monkeypatch.setenv("TPU_NAME", "local")
-    assert runtime.settings(parameters).deadline == begun + 8.5 * 3600
-    asked = runtime.settings(parameters | {"time_limit": 2})
-    assert asked.deadline == begun + 2 * 3600
-    # What a session needs and does not keep lies outside its output.
-    stage = runtime.stage(asked, "BERTMean", "pretrain")
-    assert stage.scratch != stage.folder == tmp_path / "BERTMean/pretrain"
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
+    "name, notebook",
     [
-        ("members", "", "must name something"),
-        ("frame_spec", "abc", "whole numbers"),
-        ("frame_spec", "512,-1", "whole numbers"),
+        ("BERTMean/pretrain", 2),
+        ("BERTMean/finetune", 3),
+        ("BERTMean/model.keras", 3),
+        ("BERTMean/test", 4),
+        ("scores.csv", 4),
+        ("ensemble/submission.csv", 5),
     ],
 )
-def test_a_list_that_says_nothing_is_refused(name, value, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        runtime.settings({"output_dir": str(tmp_path), name: value})
+def test_what_is_missing_is_made_by_a_notebook(
+    name, notebook, tmp_path, attached
+):
+    with pytest.raises(ValueError, match=f"made by notebook {notebook}"):
+        runtime.find_output(tmp_path, name)

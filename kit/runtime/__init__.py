@@ -1,46 +1,21 @@
-"""Where am I, where are the data, what do the settings mean?"""
+"""Where are the data, what did the command line say, on which devices?"""
 
-from kit.runtime.device import count_gpus, prepare
-from kit.runtime.members import (
-    finetuned,
-    pretrained,
-    pretrained_before,
-    rank_member,
-    rank_pretrained,
-    scoring,
-    stage,
-)
+from kit.runtime.devices import count_gpus, use_all_devices
 from kit.runtime.places import (
-    INPUTS,
     find_data,
     find_output,
-    find_outputs,
-    host,
     install_missing,
     workspace,
 )
-from kit.runtime.settings import PAPER, SAMPLE, SETTINGS, flags, settings
+from kit.runtime.scripts import flags, spread
 
 __all__ = [
-    "INPUTS",
-    "PAPER",
-    "SAMPLE",
-    "SETTINGS",
     "count_gpus",
     "find_data",
     "find_output",
-    "find_outputs",
-    "finetuned",
     "flags",
-    "host",
     "install_missing",
-    "prepare",
-    "pretrained",
-    "pretrained_before",
-    "rank_member",
-    "rank_pretrained",
-    "scoring",
-    "settings",
-    "stage",
+    "spread",
+    "use_all_devices",
     "workspace",
 ]

@@ -1,236 +1,147 @@
-"""Where a notebook runs, where its data are, where results go."""
+"""Where the data are, and where results go: here, on Kaggle and on Colab."""
 
-import glob
-import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from glob import glob
+from importlib.util import find_spec
 from pathlib import Path
 
 import kit
-from kit import data, synthetic
+from kit import sample
 
-DRIVE = "/content/drive/MyDrive"
-WORKSPACES = {
-    "kaggle": "/kaggle/working",
-    "colab": "/content/outputs",
-    "here": "outputs",
-}
-# Folders under which a host shows what a user attached.
-INPUTS = {
-    "kaggle": ["/kaggle/input"],
-    "colab": ["/content/yt8m", f"{DRIVE}/yt8m"],
-    "here": [],
-}
-# Room that a host does not keep, for what only an unfinished stage needs.
-SCRATCH = {"kaggle": "/kaggle/temp"}
-# Where the competition's folder has a few shards of the full partitions.
-EXCERPTS = {"frame-sample", "validate-sample"}
-# How deep below these the output of another notebook may lie: mounts were
-# `<slug>/` and are `notebooks/<owner>/<slug>/`.
-DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")
-
-
-def host() -> str:
-    """`"kaggle"`, `"colab"` or `"here"`."""
-    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
-        return "kaggle"
-    return "colab" if "COLAB_RELEASE_TAG" in os.environ else "here"
-
-
-def time_limit() -> float | None:
-    """Hours until the host ends a session, less what it takes to save.
-
-    Kaggle's are 12, and 9 with a TPU, whose images set variables of that name.
-    """
-    if host() != "kaggle":
-        return None
-    return 8.5 if any(name.startswith("TPU_") for name in os.environ) else 11.5
+# Folders under which Kaggle and Colab show what a user attached.
+INPUTS = ["/kaggle/input", "/content/yt8m", "/content/drive/MyDrive/yt8m"]
+# How deep below these an attached workspace may lie: mounts were `<slug>/` and
+# are `notebooks/<owner>/<slug>/`, with `outputs/` in them.
+DEPTHS = ["*", "*/*", "*/*/*", "*/*/*/*"]
+# The notebook that makes what has this in its name; all else is made by 4.
+MAKERS = {"pretrain": 2, "finetune": 3, "model": 3, "ensemble": 5}
 
 
 def install_missing() -> None:
-    """Makes scikit-optimize importable on a host that lacks it.
+    """Makes scikit-optimize importable where it is missing.
 
     From the wheels that `make kaggle` puts beside the kit, which need no
-    internet: one of plain Python can be imported as it is.  Else, on Colab,
-    pip installs it.
+    internet: one of plain Python can be imported as it is.  Else by pip.
     """
-    if host() == "here" or importlib.util.find_spec("skopt"):
-        return
     wheels = Path(kit.__file__).resolve().parents[1].glob("*.whl")
     sys.path += sorted(map(str, wheels))
-    if host() == "colab" and not importlib.util.find_spec("skopt"):
-        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "scikit-optimize"], check=True)
+    if not find_spec("skopt"):
+        pip = [sys.executable, "-m", "pip", "install", "scikit-optimize"]
+        subprocess.run(pip, check=True)
 
 
-def workspace(output_dir: str | None = None) -> Path:
-    """The folder a run writes to, created and checked to be writable.
+def workspace(output_dir: str | os.PathLike) -> Path:
+    """The folder that results go to, created and checked to be writable.
 
-    On Colab that is a folder of Drive where Drive is mounted, since the
-    machine and all it holds are gone when the session ends.
+    Args:
+        output_dir: Its path, in which `~` and `$HOME` mean what they mean to
+            a shell.
 
     Raises:
         ValueError: Where it cannot be created or written.
     """
-    if output_dir is None and host() == "colab" and Path(DRIVE).is_dir():
-        output_dir = f"{DRIVE}/yt8m-outputs"
-    _reach_drive(output_dir)
-    folder = Path(output_dir or WORKSPACES[host()])
+    folder = Path(_expand(output_dir))
     try:
+        if re.match(r"\w\w+:/", str(output_dir)):
+            raise OSError(0, "an address, where nothing can be resumed")
+        if "/content/drive" in str(folder) and not glob("/content/drive/*"):
+            raise OSError(0, "Drive is not mounted")
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ValueError(
-            "The output folder must be one that can be created and written: "
-            "give another with --output-dir. Received: "
-            f"output_dir={str(folder)!r} ({error.strerror})"
+            "The output folder must be a local one that can be created and "
+            f"written: name another. Received: output_dir={str(output_dir)!r} "
+            f"({error.strerror})"
         ) from error
     return folder
 
 
-def find_data(data_dir, output_dir, seed, needs):
+def find_data(data_dir, output_dir: str | os.PathLike, seed: int):
     """The data set of a run: the given one, the host's, or the sample.
 
     Args:
-        data_dir: Folder, glob or `gs://` pattern, a list of these, or `None`
-            to look among the host's inputs and, failing that, to generate the
-            sample of `seed` in the workspace.
-        output_dir: The workspace.
+        data_dir: Folder, glob or `gs://` pattern, or several of these in a
+            list or separated by commas, which are taken as they are; or
+            `"find"`, to look among what is attached on Kaggle or lies in
+            Colab's `yt8m` folders and, failing that, to generate the sample.
+        output_dir: The workspace, where the sample goes.
         seed: Seed of the generated sample.
-        needs: The splits that must be there.
 
     Returns:
-        What `data.list_shards` takes, and whether it is a sample; a sample is
-        named by its folder.
-
-    Raises:
-        ValueError: Where a needed split has no shard, naming what was looked
-            for and where; or where real shards and simulated ones are mixed.
+        What the readers take: one place as text, or a list of several.
     """
-    _reach_drive(data_dir)
-    if data_dir is None:
-        data_dir = _attached_data()
-    if data_dir is None:
-        data_dir = str(Path(output_dir, f"sample-{seed}"))
-        if not synthetic.is_sample(data_dir):
-            print(
-                f"No data set given or attached: simulating one in {data_dir} "
-                "(about 120 MB). Give --data-dir to use real shards."
-            )
-            synthetic.write_sample(data_dir, seed=seed)
-    shards = []
-    for split in needs:
-        try:
-            shards += data.list_shards(data_dir, split)
-        except ValueError as error:
-            raise ValueError(
-                f"{error}. Frame-level shards come from the YouTube-8M "
-                "download page: `train` from partition 2/frame, `validate` and "
-                "`test` from 3/frame. Leave --data-dir out to simulate a "
-                "sample instead."
-            ) from error
-    samples = {_sample_of(shard) for shard in shards}
-    if samples == {None}:
-        return data_dir, False
-    if len(samples) > 1:
-        raise ValueError(
-            "Simulated shards cannot be mixed with others: name the folders "
-            "to use in --data-dir, separated by commas. Received: "
-            f"data_dir={data_dir!r}, with shards of {samples}"
-        )
-    return samples.pop(), True
+    places = data_dir
+    if data_dir == "find":
+        places = _attached_data() or [_sample(output_dir, seed)]
+    elif not isinstance(data_dir, list):
+        text = str(data_dir)  # which may be one folder with a comma
+        places = [text] if os.path.exists(_expand(text)) else text.split(",")
+    places = [_expand(place).strip() for place in places]
+    return places[0] if len(places) == 1 else places
 
 
-def find_output(output_dir, name: str, made_by: str) -> Path:
+def _sample(output_dir, seed):
+    folder = Path(output_dir, f"sample-{seed}")
+    if not sample.is_sample(folder):
+        print(f"Generating a data set in {folder} (120 MB)", flush=True)
+    return sample.write_sample(folder, seed)
+
+
+def _attached_data() -> list[Path]:
+    """Folders of attached shards that are no sample, and their class tables."""
+    shards = [
+        path
+        for path in _attached("*.tfrecord")
+        if not sample.is_sample(path.parents[1])
+    ]
+    places = set()
+    for split in ("train", "validate", "test"):
+        every = [path for path in shards if path.name.startswith(split)]
+        # The competition's excerpts repeat videos of the full partitions.
+        full = [path for path in every if not path.match("*-sample/*/*")]
+        places |= {path.parent for path in full or every}
+    above = {folder for path in shards for folder in path.parents}
+    tables = _attached("vocabulary.csv") + _attached("segment_label_ids.csv")
+    return sorted(places | {path for path in tables if path.parent in above})
+
+
+def _attached(name):
+    """Files of that name, or pattern, at any depth of the host's inputs."""
+    paths = [glob(f"{root}/**/{name}", recursive=True) for root in INPUTS]
+    # A host may show the same data under two mounts.
+    return sorted({Path(path).resolve() for path in sum(paths, [])})
+
+
+def find_output(output_dir: str | os.PathLike, name: str) -> Path:
     """What an earlier notebook left, here or in an attached output.
 
     Args:
         output_dir: The workspace, looked at first.
         name: Path inside the workspace, such as `BERTMean/model.keras`.
-        made_by: The notebook that makes it, for the error.
 
     Raises:
         ValueError: Where it is nowhere.
     """
-    return find_outputs(output_dir, name, made_by)[0]
-
-
-def find_outputs(output_dir, name: str, made_by: str) -> list[Path]:
-    """As `find_output`, all there are: one each where members were split."""
-    found = outputs(output_dir, name)
-    if not found:
-        raise ValueError(
-            f"`{name}` is made by notebook {made_by}: run that first, with the "
-            "same --output-dir, or attach its output. Looked in: "
-            f"{', '.join([str(output_dir), *INPUTS[host()]])}"
-        )
-    return found
-
-
-def outputs(output_dir, name: str) -> list[Path]:
-    """Where `name` is in the workspace and in attached outputs, in order."""
-    places = [str(output_dir)]
-    for root in INPUTS[host()]:
+    paths = [Path(output_dir, name)]
+    for root in INPUTS:
         for depth in DEPTHS:
-            places += sorted(glob.glob(f"{root}/{depth}/"))
-    found = [Path(place, name) for place in places]
-    return [path for path in found if path.exists()]
-
-
-def _reach_drive(place) -> None:
-    """Mounts Drive where a path, or one of a list of them, lies on it."""
-    if host() == "colab" and DRIVE in str(place) and not Path(DRIVE).is_dir():
-        from google.colab import drive
-
-        drive.mount(str(Path(DRIVE).parent))
-
-
-def _sample_of(shard: str):
-    """The sample that a shard is part of, as text, or None."""
-    if "://" in shard:
-        return None
-    for folder in list(Path(shard).parents)[:3]:
-        if synthetic.is_sample(folder):
-            return str(folder)
-    return None
-
-
-def _attached_data():
-    """The host's inputs with real shards and class tables, else a sample."""
-    samples = [card.parent for card in _attached(synthetic.CARD)]
-
-    def real(name):
-        for path in _attached(name):
-            if not any(sample in path.parents for sample in samples):
-                yield path
-
-    shards = list(real("*.tfrecord"))
-    if not shards:
-        return str(min(samples)) if samples else None
-    # An excerpt repeats videos of the partition: beside that it is left out.
-    whole = {path.name for path in shards if not EXCERPTS & set(path.parts)}
-    splits = ("train", "validate", "test")
-    there = tuple(s for s in splits if any(n.startswith(s) for n in whole))
-    places = {
-        str(path.parent)
-        for path in shards
-        if not (EXCERPTS & set(path.parts) and path.name.startswith(there))
-    }
-    tables = ("vocabulary.csv", "segment_label_ids.csv")
-    return sorted(
-        places | {str(path) for name in tables for path in real(name)}
+            paths += map(Path, sorted(glob(f"{root}/{depth}/{name}")))
+    for path in paths:
+        if path.exists():
+            return path
+    makers = [number for word, number in MAKERS.items() if word in name]
+    raise ValueError(
+        f"`{name}` is made by notebook {[*makers, 4][0]}: run that first, with "
+        "the same output folder, or attach its output. "
+        f"Received: output_dir={str(output_dir)!r}"
     )
 
 
-def _attached(name):
-    """Files of that name, or pattern, at any depth of the host's inputs."""
-    found = [
-        path
-        for root in INPUTS[host()]
-        for path in glob.glob(f"{root}/**/{name}", recursive=True)
-    ]
-    # A host may show the same data under two mounts.
-    return sorted({Path(path).resolve() for path in found})
+def _expand(place) -> str:
+    """The path as a shell would read it."""
+    return os.path.expandvars(os.path.expanduser(place))

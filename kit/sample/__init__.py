@@ -1,7 +1,6 @@
-"""A simulated data set in YouTube-8M's record format, and its oracle."""
+"""The generated data set in YouTube-8M's record format, and its oracle."""
 
-from kit.synthetic.oracle import Oracle
-from kit.synthetic.sample import (
+from kit.sample.folder import (
     CARD,
     is_sample,
     load_test_ratings,
@@ -9,13 +8,11 @@ from kit.synthetic.sample import (
     read_card,
     write_sample,
 )
-from kit.synthetic.world import Constants, World
+from kit.sample.oracle import Oracle
 
 __all__ = [
     "CARD",
-    "Constants",
     "Oracle",
-    "World",
     "is_sample",
     "load_test_ratings",
     "load_truth",

@@ -1,0 +1,135 @@
+"""A notebook run as a script: its flags, and one process a GPU and member."""
+
+import argparse
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import kit
+from kit.runtime.devices import count_gpus
+
+SPREAD = "YT8M_SEGMENT_KIT_SPREAD"  # set in the processes that `spread` begins
+
+
+def flags(parameters: dict) -> dict:
+    """What the command line of a script says of the notebook's parameters.
+
+    Args:
+        parameters: The notebook's `globals()`.  Each text, number or truth
+            value whose name begins with a small letter has a flag of its
+            type: `batch_size = 128` has `--batch-size`.  Truth is yes or no.
+
+    Returns:
+        The values given, by name; none in a notebook, whose process has a
+        command line that is not ours.
+    """
+    if parameters.get("__name__") != "__main__" or "__file__" not in parameters:
+        return {}
+    if SPREAD in os.environ:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
+    for name, value in parameters.items():
+        if isinstance(value, str | int | float) and name[0].islower():
+            flag = f"--{name.replace('_', '-')}"
+            kind = yes_or_no if isinstance(value, bool) else type(value)
+            text = f"default: {value!r}".replace("%", "%%")
+            parser.add_argument(flag, type=kind, help=text)
+    return vars(parser.parse_args())
+
+
+def yes_or_no(text: str) -> bool:
+    """Whether the text is yes; anything but yes or no is a `ValueError`."""
+    return ("no", "False", "yes", "True").index(text) > 1
+
+
+def _end_with_parent():
+    """Ends this process when the one that began it ends, however that does."""
+    os.read(0, 1)  # until nobody holds the other end of our standard input
+    os._exit(1)
+
+
+def spread(
+    notebook: str,
+    members: Sequence[str],
+    parameters: dict,
+    output_dir: str | os.PathLike,
+) -> None:
+    """Runs a notebook as a script, one process a GPU and member.
+
+    With fewer than two GPUs or members it does nothing, so that what follows
+    it trains them one by one; else what follows finds them finished.  What
+    each prints goes to `<output_dir>/<member>/<notebook>.log`.
+
+    Args:
+        notebook: Its name, such as `"02_pretrain"`.
+        members: Each goes to a process of its own as `--members`.
+        parameters: The notebook's `globals()`; the values of its parameters
+            go on as flags.  `hours`, where it is one, is for all together.
+        output_dir: The workspace.
+
+    Raises:
+        ValueError: Where a process failed; the others are waited for first.
+    """
+    script = Path(kit.__file__).resolve().parents[1] / "notebooks" / notebook
+    script = Path(parameters.get("__file__", f"{script}.py"))
+    gpus = count_gpus()
+    if min(gpus, len(members)) < 2 or not script.exists():
+        return
+    print(f"{len(members)} members on {gpus} GPUs, each by {script}")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1,2,3,4,5,6,7"
+    free = visible.split(",")[:gpus]
+    deadline = time.monotonic() + 3600 * parameters.get("hours", math.inf)
+    lifeline, our_end = os.pipe()
+
+    def run(member):
+        """Waits for the process of a member; what went wrong, or nothing."""
+        hours = (deadline - time.monotonic()) / 3600
+        if hours <= 0:
+            return ""
+        gpu, log = free.pop(0), Path(output_dir, member, f"{notebook}.log")
+        print(f"{member}: GPU {gpu}, {log}", flush=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            ended = subprocess.run(
+                _command(script, {**parameters, "members": member}, hours),
+                stdin=lifeline,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu, SPREAD: "yes"},
+            )
+        free.append(gpu)
+        *_, last = ["", *log.read_text(errors="replace").splitlines()]
+        return f"{member}: {last} ({log})" if ended.returncode else ""
+
+    with open(lifeline), ThreadPoolExecutor(len(free)) as pool:
+        try:
+            failed = list(filter(None, pool.map(run, members)))
+        finally:
+            os.close(our_end)
+    if failed:
+        raise ValueError(
+            "Every member must run without an error: mend what the end of its "
+            "log says, and run the same again. "
+            f"Received: {'; '.join(failed)}"
+        )
+
+
+def _command(script, parameters, hours):
+    """How to run it with those values that its parameters cell has."""
+    cell = script.read_text().split('tags=["parameters"]')[1].split("# %%")[0]
+    command = [sys.executable, "-u", str(script)]
+    for name in re.findall(r"^(\w+) = ", cell, re.MULTILINE):
+        if name in parameters:
+            value = hours if name == "hours" else parameters[name]
+            value = ",".join(value) if isinstance(value, list) else value
+            command.append(f"--{name.replace('_', '-')}={value}")
+    return command
