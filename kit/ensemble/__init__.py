@@ -1,17 +1,10 @@
-"""An ensemble: members fused by rank, and weights found for them.
+"""An ensemble: members fused into one list, and what weights are worth.
 
-`fuse` takes rankings in memory, `fuse_files` what lies on disk, and
-`search_weights` finds weights on the hold-out (section 6 of the paper).
+`fuse` takes rankings, `fuse_csv` submissions; `LocalMap` scores weights on the
+hold-out (section 6 of the paper), for a search such as `skopt.gp_minimize`.
 """
 
-from kit.ensemble.files import fuse_files
-from kit.ensemble.fusion import fuse
-from kit.ensemble.weights import WeightSearch, print_progress, search_weights
+from kit.ensemble.fusion import fuse, fuse_csv
+from kit.ensemble.local_map import LocalMap, cross_fit, member_table
 
-__all__ = [
-    "WeightSearch",
-    "fuse",
-    "fuse_files",
-    "print_progress",
-    "search_weights",
-]
+__all__ = ["LocalMap", "cross_fit", "fuse", "fuse_csv", "member_table"]

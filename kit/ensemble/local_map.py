@@ -3,77 +3,118 @@
 import numpy as np
 import pandas as pd
 
-from kit.ensemble.fusion import Fuser, Members, check_weights
-from kit.metrics import rated_pairs
-from kit.ranking import as_ids
-
-K = 100_000
+from kit.ensemble.fusion import (
+    K,
+    check_method,
+    check_weights,
+    list_values,
+    shared_table,
+)
+from kit.metrics.precision import average_precisions
+from kit.metrics.ratings import rated_pairs
 
 
 class LocalMap:
     """MAP@K of a fusion on rated segments, as a function of the weights.
 
-    Unrated segments are dropped before they are counted, so the ranks of the
-    rated pairs tell the MAP exactly, whatever the length of the lists.  Only
-    where the members list more than `k` segments of a class can the cut drop
-    a rated one; there, and only there, the list is fused as a whole.
+    Unrated segments are dropped before they are counted, so what the members
+    give to the rated ones tells the MAP of `fuse` exactly, without the lists.
 
     Args:
-        rankings: The members.
-        ratings, class_ids: As for `kit.metrics.mean_average_precision`, with
-            classes without positives excluded.
-        k: Where the fused list is cut.
+        rankings: The members, over the same hold-out videos.
+        ratings, class_ids: As for `kit.metrics.mean_average_precision`.
+        k: Where the fused list would be cut.
+        method, constant: As for `fuse`.
+
+    Raises:
+        ValueError: For unusable ratings, or where the members rank more than
+            `k` segments, so that the cut could drop a rated one.
+
+    Example:
+
+    >>> from kit.ranking import Ranking
+    >>> one = Ranking.from_scores([[0.9], [0.1]], [3], ["a", "b"], [0, 0])
+    >>> two = Ranking.from_scores([[0.1], [0.9]], [3], ["a", "b"], [0, 0])
+    >>> ratings = {"video_id": ["a", "b"], "start": [0, 0]}
+    >>> ratings |= {"label": [3, 3], "score": [0, 1]}
+    >>> local_map = LocalMap([one, two], ratings)
+    >>> local_map([2, 1]), local_map([1, 2])
+    (0.5, 1.0)
     """
 
-    def __init__(self, rankings, ratings, class_ids=None, k: int = K):
-        whole = np.iinfo(np.int64).max
-        rated = [rated_pairs(r, ratings, class_ids, whole) for r in rankings]
-        self.pairs, self.k = rated[0], k
-        rank = np.array([r.rank for r in rated], np.float64)
-        self.rank = np.where(rank > 0, rank, np.inf)  # (members, pairs)
-        self.members = Members(rankings, np.ones(len(rankings)))
-        self.cut = self._cut_classes()
-        self._prepare()
-
-    def only(self, videos) -> "LocalMap":
-        """The same, scored on the videos of the given numbers only."""
-        part = object.__new__(LocalMap)
-        vars(part).update(vars(self))
-        keep = np.isin(self.pairs.video, videos)
-        names = ("column", "truth", "video", "start", "rank")
-        part.pairs = self.pairs._replace(
-            **{n: getattr(self.pairs, n)[keep] for n in names}
+    def __init__(
+        self,
+        rankings,
+        ratings,
+        class_ids=None,
+        k: int = K,
+        method: str = "rank",
+        constant: float = 0.0,
+    ):
+        check_method(method, constant)
+        self.rankings, self.ratings = list(rankings), pd.DataFrame(ratings)
+        self.k, self.method, self.constant = k, method, constant
+        self.pairs = rated_pairs(self.ratings, class_ids)
+        self.class_ids = self.pairs.class_ids
+        num_segments = len(shared_table(self.rankings)[1])
+        if num_segments > k:
+            raise ValueError(
+                "The local MAP is exact where no list is cut; restrict the "
+                'rankings to rated videos with `restrict(ratings["video_id"])` '
+                f"or give a larger k. Received: k={k} for {num_segments} "
+                "segments"
+            )
+        self.ranks = np.array([self.pairs.ranks(r, k) for r in self.rankings])
+        self.values = np.array(
+            [
+                self._values(ranking, ranks)
+                for ranking, ranks in zip(
+                    self.rankings, self.ranks, strict=True
+                )
+            ]
         )
-        part.rank = self.rank[:, keep]
-        part._prepare()
-        return part
 
-    def __call__(self, weights, constant: float = 0.0) -> float:
+    def _values(self, ranking, ranks):
+        """What a member gives to each rated pair."""
+        values = np.zeros(len(ranks))
+        for column, class_id in enumerate(self.class_ids):
+            if len(ranking.indices(class_id)):
+                listed, lowest = list_values(
+                    ranking, class_id, self.method, self.constant
+                )
+                own = self.pairs.column == column
+                # By rank from 1; what is not listed has 0 or -1.
+                by_rank = np.append(lowest, listed)
+                values[own] = by_rank[ranks[own].clip(min=0)]
+        return values
+
+    def __call__(self, weights) -> float:
         """MAP of the members fused with these weights."""
-        precisions = self.precisions(weights, constant)
-        return float(precisions[self.positives > 0].mean())
+        return float(np.nanmean(self.precisions(weights)))
 
-    def precisions(self, weights, constant: float = 0.0) -> np.ndarray:
-        """AP `(C,)` of each class; NaN without positives."""
-        weights = check_weights(weights, len(self.rank), constant, self.k)
-        # The sums of `fuse`, in its order: equal to the last bit.
-        score = np.zeros(self.rank.shape[1])
-        for weight, rank in zip(weights, self.rank, strict=True):
-            score += weight / (constant + rank)
-        for column in self.cut:
-            self._drop_cut(column, score, weights, constant)
-        order = np.argsort(-score, kind="stable")
-        # Sorted by class again: of 16 bits, so by radix, in no time.
-        order = order[np.argsort(self._column[order], kind="stable")]
-        hits = self.pairs.truth[order] & (score[order] > 0)
-        found = np.cumsum(hits)
-        found -= (found - hits)[self._begin]
-        precision = np.where(hits, found / self._place, 0)
-        total = np.bincount(
-            self.pairs.column, precision, minlength=len(self.positives)
+    def precisions(self, weights) -> np.ndarray:
+        """AP `(C,)` of each of `class_ids`; NaN without positives."""
+        weights, pairs = check_weights(weights, len(self.values)), self.pairs
+        total = np.zeros(len(pairs.column))
+        for weight, values in zip(weights, self.values, strict=True):
+            total += weight * values
+        listed = (self.ranks[weights > 0] > 0).any(axis=0)
+        order = np.lexsort((-total.astype(np.float32), pairs.column))
+        order = order[listed[order]]
+        return average_precisions(
+            pairs.column[order], pairs.truth[order], pairs.count_positives()
         )
-        with np.errstate(invalid="ignore"):
-            return total / np.minimum(self.positives, self.k)
+
+    def only(self, video_ids) -> "LocalMap":
+        """The same lists and classes, scored on these videos only."""
+        return LocalMap(
+            self.rankings,
+            self.ratings[self.ratings["video_id"].isin(video_ids)],
+            self.class_ids,
+            self.k,
+            self.method,
+            self.constant,
+        )
 
     def agreement(self) -> np.ndarray:
         """Spearman's correlation `(M, M)` of members, within classes.
@@ -82,49 +123,71 @@ class LocalMap:
         last place.
         """
         column = self.pairs.column
-        places = pd.DataFrame(self.rank.T).groupby(column).rank()
+        ranks = np.where(self.ranks > 0, self.ranks, np.inf)
+        places = pd.DataFrame(ranks.T).groupby(column).rank()
         places -= places.groupby(column).transform("mean")
         return places.corr().to_numpy()
 
-    def _prepare(self):
-        column, size = self.pairs.column, len(self.pairs.class_ids)
-        self.positives = np.bincount(column[self.pairs.truth], minlength=size)
-        if not self.positives.any():
-            raise ValueError(
-                "Weights are chosen by the MAP, which needs positive ratings; "
-                f"give more videos. Received: {len(column)} ratings"
-            )
-        self._column = column.astype(np.uint16 if size < 2**16 else np.int64)
-        self._begin = np.searchsorted(column, column)
-        self._place = np.arange(1, len(column) + 1) - self._begin
 
-    def _cut_classes(self):
-        """Columns of the classes in which the members list more than `k`."""
-        if self.members.size <= self.k:
-            return []
-        seen = np.zeros(self.members.size, bool)
-        every = np.ones(len(self.rank))
-        cut = []
-        for column, class_id in enumerate(self.pairs.class_ids):
-            seen[:] = False
-            for codes, *_ in self.members.lists(class_id, every):
-                seen[codes] = True
-            if np.count_nonzero(seen) > self.k:
-                cut.append(column)
-        return cut
+def member_table(local_map: LocalMap, weights, names) -> pd.DataFrame:
+    """A row a member: what it is worth alone and to the others.
 
-    def _drop_cut(self, column, score, weights, constant):
-        """Sets the scores of pairs to 0 that the cut drops."""
-        members, fuser = self.members, Fuser(constant, self.k, "rank")
-        lists = members.lists(self.pairs.class_ids[column], weights)
-        codes, scores = fuser.fuse(column, lists, members.size)
-        if len(codes) < self.k:
-            return
-        own = np.flatnonzero(self.pairs.column == column)
-        score[own[score[own] < scores[-1]]] = 0
-        for pair in own[score[own] == scores[-1]]:
-            # Tied with the last one in: the smaller (video_id, start) wins.
-            last = members.video_ids[codes[-1]], members.starts[codes[-1]]
-            video = self.pairs.video_ids[self.pairs.video[pair]]
-            if (as_ids([video])[0], self.pairs.start[pair]) > last:
-                score[pair] = 0
+    Returns:
+        Columns `member`, `alone` (its own MAP), `weight` (of sum 1),
+        `without` (MAP of the others; NaN without any) and `lost`, what the
+        ensemble loses without it.
+    """
+    weights = check_weights(weights, len(names))
+    each = np.eye(len(names))
+    others = weights * (1 - each)
+    without = [local_map(w) if w.any() else np.nan for w in others]
+    return pd.DataFrame(
+        {
+            "member": names,
+            "alone": [local_map(w) for w in each],
+            "weight": weights,
+            "without": without,
+            "lost": local_map(weights) - np.array(without),
+        }
+    )
+
+
+def cross_fit(
+    local_map: LocalMap, choose, folds: int = 2, seed: int = 0
+) -> pd.DataFrame:
+    """Scores a way to choose weights on videos that had no say in them.
+
+    Args:
+        local_map: Of all videos.
+        choose: Takes a `LocalMap` and returns weights.
+        folds: Parts of the videos, drawn by `seed`; the weights of a fold are
+            chosen on the videos outside it.
+
+    Returns:
+        A row a fold: its `videos`, the `weights`, and their MAP on the videos
+        that chose them (`chosen`) and on those of the fold (`judged`).
+
+    Example: one list in which no video had a say in its weights, for
+    `kit.metrics.bootstrap`.  Fused alone, a list has the scores 1 / place,
+    which can be compared.
+
+    >>> Ranking.merge(  # doctest: +SKIP
+    ...     fuse([fuse(rankings, fold.weights)], [1]).restrict(fold.videos)
+    ...     for fold in table.itertuples()
+    ... )
+    """
+    videos = np.unique(local_map.ratings["video_id"])
+    if not 2 <= folds <= len(videos):
+        raise ValueError(
+            "`folds` must be from 2 to the number of videos. Received: "
+            f"folds={folds} for {len(videos)} videos"
+        )
+    shuffled = np.random.default_rng(seed).permutation(videos)
+    rows = []
+    for fold in range(folds):
+        inside = shuffled[fold::folds]
+        chooser = local_map.only(np.setdiff1d(videos, inside))
+        weights = check_weights(choose(chooser), len(local_map.rankings))
+        judge = local_map.only(inside)
+        rows.append((inside, weights, chooser(weights), judge(weights)))
+    return pd.DataFrame(rows, columns=["videos", "weights", "chosen", "judged"])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kit.ranking import as_ids, check_classes
+from kit.ranking.table import as_ids, check_classes
 
 COLUMNS = ["video_id", "start", "label", "score"]
 

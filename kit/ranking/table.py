@@ -5,11 +5,14 @@ ordered by `(video_id, start)`, ascending, everywhere in kit: the result never
 depends on the order in which segments arrived.
 """
 
+import contextlib
 import dataclasses
+import functools
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 
 @dataclasses.dataclass(eq=False)
@@ -135,23 +138,26 @@ class Ranking:
         """The list of a class, best first; empty for a class not ranked."""
         return self.order[self.span(class_id)]
 
+    @functools.cached_property
+    def _index(self):
+        """A number for each video, in order, and one for each segment."""
+        key = sort_key(self.video_ids)
+        new = np.append(True, key[1:] != key[:-1])[: len(key)]
+        step = 1 + self.starts.max(initial=0).astype(np.int64)
+        return key, key[new], (np.cumsum(new) - 1) * step + self.starts, step
+
     def locate(self, video_ids, starts) -> np.ndarray:
         """Row of each segment in the table, -1 where it is not there."""
         ids, starts = as_ids(video_ids), np.asarray(starts, np.int64)
         if not len(self.starts):
             return np.full(len(starts), -1)
-        width = max(self.video_ids.itemsize, ids.itemsize)
-        table, query = (
-            sort_key(column.astype(f"S{width}"))
-            for column in (self.video_ids, ids)
-        )
-        # Videos are numbered in order, so that (video, start) is one number.
-        new = np.append(True, table[1:] != table[:-1])
-        step = 1 + max(self.starts.max(), starts.max(initial=0))
-        code = (np.cumsum(new) - 1) * step + self.starts
-        wanted = np.searchsorted(table[new], query) * step + starts
-        row = np.searchsorted(code, wanted).clip(max=len(code) - 1)
-        return np.where((code[row] == wanted) & (table[row] == query), row, -1)
+        key, videos, codes, step = self._index
+        same_width = ids.astype(self.video_ids.dtype)  # longer ones differ
+        wanted = sort_key(same_width)
+        code = np.searchsorted(videos, wanted) * step + starts
+        row = np.searchsorted(codes, code).clip(max=len(codes) - 1)
+        exists = (codes[row] == code) & (key[row] == wanted)
+        return np.where(exists & (same_width == ids), row, -1)
 
     def ranks(self, class_ids, video_ids, starts) -> np.ndarray:
         """Rank of each (class, segment) pair, from 1.
@@ -189,26 +195,12 @@ class Ranking:
 
         A ranking of that name is replaced once the new one is complete.
         """
-        folder = Path(folder)
-        new, old = _beside(folder, "new"), _beside(folder, "old")
-        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-        new.mkdir(parents=True)
-        try:
+        with replacing(folder) as scratch:
+            scratch.mkdir()
             for field in dataclasses.fields(self):
                 array = getattr(self, field.name)
                 if array is not None:
-                    np.save(new / f"{field.name}.npy", array)
-        except OSError as error:
-            shutil.rmtree(new, ignore_errors=True)
-            raise OSError(
-                f"The ranking {folder} could not be written; is the disk "
-                f"full? Received: {error}"
-            ) from error
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+                    np.save(scratch / f"{field.name}.npy", array)
 
     @classmethod
     def load(cls, folder, mmap: bool = True) -> "Ranking":
@@ -249,6 +241,31 @@ def as_ids(video_ids) -> np.ndarray:
     return ids if ids.itemsize else ids.astype("S1")
 
 
+def one_table(lists):
+    """One sorted table of the segments in all of several lists.
+
+    Args:
+        lists: `(video_ids, starts)` each.
+
+    Returns:
+        `(video_ids, starts, rows)`: the table, and the rows in it of the
+        segments of each list.
+    """
+    ids = np.concatenate([as_ids(video_ids) for video_ids, _ in lists])
+    starts = np.concatenate([starts for _, starts in lists])
+    step = 1 + starts.max(initial=0).astype(np.int64)
+    if ids.itemsize <= 5:  # with a start of six digits, below 2 ** 63
+        video = (sort_key(ids) >> np.uint64(24)).astype(np.int64)
+    else:
+        video, _ = pd.factorize(sort_key(ids), sort=True)
+    row, codes = pd.factorize(video * step + starts, sort=True)
+    table_ids = np.empty(len(codes), ids.dtype)
+    table_starts = np.empty(len(codes), np.int32)
+    table_ids[row], table_starts[row] = ids, starts
+    ends = np.cumsum([len(starts) for _, starts in lists])
+    return table_ids, table_starts, np.split(row, ends[:-1])
+
+
 def sort_key(video_ids: np.ndarray) -> np.ndarray:
     """What orders ids quickly: those of up to 8 bytes as one number each."""
     if video_ids.itemsize > 8:
@@ -273,5 +290,37 @@ def check_classes(class_ids) -> np.ndarray:
     return whole
 
 
-def _beside(folder, suffix):
-    return folder.with_name(f"{folder.name}.{suffix}")
+@contextlib.contextmanager
+def replacing(path):
+    """A name to write a file or folder to, which replaces `path` at the end.
+
+    Where the writing fails, `path` stays as it was and nothing beside it.
+    """
+    path = Path(path)
+    new, old = _beside(path, "new"), _beside(path, "old")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(new)  # of a run that was killed
+    try:
+        yield new
+        if path.is_dir():
+            _remove(old)
+            path.rename(old)
+        new.replace(path)
+        _remove(old)
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written; is the disk full? Received: {error}"
+        ) from error
+    finally:
+        _remove(new)
+
+
+def _beside(path, word):
+    return path.with_name(f"{word}-{path.name}")  # the ending stays last
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
