@@ -1,0 +1,84 @@
+"""What make hands on arrives as it was given."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = [str(path) for path in sorted(Path("notebooks").glob("*.py"))]
+# Tells what it is called with, and runs a make, as tests do.
+PYTHON = """#!/bin/sh
+for word; do printf '[%s]' "$word"; done; echo
+if [ "$2" = pytest ]; then make --no-print-directory --dry-run bench; fi
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Runs make in an environment that is ready, with a Python that tells."""
+    (tmp_path / "bin").mkdir()
+    for name in ("ready", "ready-test"):
+        (tmp_path / name).touch()
+    python = tmp_path / "bin" / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+
+    def run(*arguments, **environment):
+        names = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+        kept = {k: v for k, v in os.environ.items() if k not in names}
+        done = subprocess.run(
+            ["make", "--no-print-directory", f"VENV={tmp_path}", *arguments],
+            capture_output=True,
+            text=True,
+            env=kept | environment,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_the_demo_runs_every_notebook_with_what_it_was_given(make):
+    given = [
+        "DATA=shards, v2",
+        "MEMBERS=A, B",
+        "OUTPUT=$HOME/my 'out'",
+        "SEED=7",
+    ]
+    lines = [line for line in make("demo", *given) if line.startswith("[")]
+    assert [line[1:].split("]")[0] for line in lines] == NOTEBOOKS
+    for line, path in zip(lines, NOTEBOOKS, strict=True):
+        text = Path(path).read_text()
+        expected = f"[{path}][--output-dir][$HOME/my 'out'][--seed][7]"
+        if "\nmembers = " in text:
+            expected += "[--members][A, B]"
+        if "\ndata_dir = " in text:
+            expected += "[--data-dir][shards, v2]"
+        assert line == expected
+
+
+def test_the_demo_has_its_own_defaults_whatever_the_shell_has(make):
+    environment = {
+        "DATA": "/data",
+        "OUTPUT": "x",
+        "FLAGS": "-x",
+        "MEMBERS": "A",
+    }
+    lines = [line for line in make("demo", **environment) if "[" in line]
+    assert lines == [
+        f"[{path}][--output-dir][outputs][--seed][0]" for path in NOTEBOOKS
+    ]
+
+
+def test_flags_are_read_as_by_a_shell_and_go_no_further(make):
+    lines = make("test", "FLAGS=-m 'not slow' -k \"a b\"", "SEED=3", "-k")
+    called = "[-m][pytest][-n][2][--dist][loadgroup][-m][not slow][-k][a b]"
+    assert called in lines
+    (inner,) = [line for line in lines if "tests.benchmarks" in line]
+    assert inner.rstrip().endswith("/bin/python -m tests.benchmarks")
+
+
+def test_kaggle_gets_the_names(make):
+    lines = make("kaggle", "OWNER=me", "DATA=a/b, c/d")
+    assert lines == ["[-m][kit.runtime.kaggle][me][a/b, c/d]"]
