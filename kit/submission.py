@@ -203,7 +203,7 @@ def _segments_of(line):
         return np.empty(0, "S1"), np.empty(0, np.int64)
     try:
         video_ids, starts = _parsed(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         video_ids, starts = np.array([b""]), np.array([0])  # refused below
     # A number that is not written as we would changes the length.
     digits = 1 + np.searchsorted(10 ** np.arange(1, 6), starts, "right")
