@@ -9,9 +9,7 @@ from kit.plots.data import (
     labels_per_class,
     ratings_per_class,
     value_ranges,
-    video_strip,
 )
-from kit.plots.explain import assignment, attention, experts, shifted
 from kit.plots.fusion import (
     agreement,
     class_gains,
@@ -20,28 +18,14 @@ from kit.plots.fusion import (
     score_scales,
     tried_weights,
 )
-from kit.plots.scores import gains, learning_curves, timeline
+from kit.plots.members import attention, experts, gains, learning_curves
 from kit.plots.style import COLOURS, show
+from kit.plots.video import assignment, shifts, timeline, video_strip
 
 __all__ = [
-    "COLOURS",
-    "agreement",
-    "assignment",
-    "attention",
-    "class_gains",
-    "convergence",
-    "experts",
-    "frames_per_video",
-    "gains",
-    "labels_per_class",
-    "learning_curves",
-    "member_weights",
-    "ratings_per_class",
-    "score_scales",
-    "shifted",
-    "show",
-    "timeline",
-    "tried_weights",
-    "value_ranges",
+    "COLOURS", "agreement", "assignment", "attention", "class_gains",
+    "convergence", "experts", "frames_per_video", "gains", "labels_per_class",
+    "learning_curves", "member_weights", "ratings_per_class", "score_scales",
+    "shifts", "show", "timeline", "tried_weights", "value_ranges",
     "video_strip",
-]
+]  # fmt: skip

@@ -1,179 +1,144 @@
 """The ensemble: the search of its weights, and its members."""
 
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from kit.plots.style import COLOURS, NO, YES, single_axes
-
-# Methods that look for nothing: what they score is one value.
-FIXED = ("best single", "equal weights")
+from kit.plots import style
 
 
-def convergence(history) -> plt.Figure:
-    """Did the optimiser find anything, and when?
-
-    Args:
-        history: Columns `method`, `evaluation`, `map` and `best`, from
-            `kit.ensemble.search_weights`.
-    """
-    figure, axes = single_axes(8, 3.5)
-    for place, (method, tried) in enumerate(
-        history.groupby("method", sort=False)
-    ):
-        colour = COLOURS[place]
-        if method in FIXED:
-            axes.axhline(
-                tried["map"].max(), color=colour, linestyle="--", label=method
-            )
-            continue
-        axes.plot(
-            tried["evaluation"], tried["best"], color=colour, label=method
-        )
-        axes.plot(
-            tried["evaluation"], tried["map"], ".", color=colour, alpha=0.3
-        )
-    axes.set_xlabel("evaluation")
-    axes.set_ylabel("MAP where the weights are chosen")
-    axes.set_title("dots: tried; lines: best so far", fontsize=9)
-    axes.legend(fontsize=8)
-    return figure
-
-
-def member_weights(members) -> plt.Figure:
-    """Who carries the ensemble?
-
-    Args:
-        members: Columns `member`, `weight` and `gain`, from
-            `kit.ensemble.search_weights`.
-    """
-    figure, (left, right) = plt.subplots(
-        1,
-        2,
-        figsize=(9, 1.4 + 0.4 * len(members)),
-        sharey=True,
-        layout="constrained",
-    )
-    place = np.arange(len(members))
-    left.barh(place, 100 * members["weight"], color=YES)
-    left.set_yticks(place, members["member"])
-    left.invert_yaxis()
-    left.set_xlabel("weight (%)")
-    gain = members["gain"].fillna(0)
-    right.barh(place, gain, color=np.where(gain >= 0, YES, NO))
-    right.axvline(0, color="black", linewidth=0.8)
-    right.set_xlabel("MAP lost without it")
-    return figure
-
-
-def agreement(correlation) -> plt.Figure:
-    """Which members say the same?
-
-    Args:
-        correlation: Rank correlation of members, a square table.
-    """
-    size = 2.5 + 0.6 * len(correlation)
-    figure, axes = single_axes(size + 1, size)
-    image = axes.imshow(correlation, cmap="cividis", vmin=0, vmax=1)
-    places = range(len(correlation))
-    axes.set_xticks(places, correlation.columns, rotation=30, ha="right")
-    axes.set_yticks(places, correlation.index)
-    for row in places:
-        for column in places:
-            value = correlation.iloc[row, column]
-            axes.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                color="black" if value > 0.5 else "white",
-            )
-    figure.colorbar(image, label="rank correlation", shrink=0.8)
-    return figure
-
-
-def class_gains(classes, names=None, most: int = 40) -> plt.Figure:
-    """Which classes does fusing help, and which does it hurt?
-
-    Args:
-        classes: Columns `class_id` and `gain`, from
-            `kit.ensemble.search_weights`.
-        names: Class id to name, where known.
-        most: Draw so many classes, those that change most.
-    """
-    order = classes["gain"].abs().sort_values().index[-most:]
-    shown = classes.loc[order].sort_values("gain")
-    figure, axes = single_axes(8, 1 + 0.22 * len(shown))
-    place = np.arange(len(shown))
-    axes.barh(place, shown["gain"], color=np.where(shown["gain"] >= 0, YES, NO))
-    labels = [(names or {}).get(i, f"class {i}") for i in shown["class_id"]]
-    axes.set_yticks(place, labels, fontsize=8)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("AP of the ensemble less AP of the best single member")
-    return figure
-
-
-def score_scales(table) -> plt.Figure:
+def score_scales(scores: Mapping[str, np.ndarray]) -> plt.Figure:
     """Why are ranks fused, and not scores?
 
     Args:
-        table: From `kit.results.scores_by_place`.
+        scores: Member to its scores of one class, best first: of a `Ranking`,
+            `ranking.scores[ranking.span(class_id)]`.
     """
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(8, 3.5), layout="constrained", sharex=True
-    )
-    lines = cycle(["-", "--", ":"])
-    for place, member in enumerate(table):
-        left.plot(
-            table[member],
-            color=COLOURS[place % len(COLOURS)],
-            linestyle=next(lines),
-            label=member,
-        )
-    right.plot(table.index, 1 / table.index, color="black")
+    figure, (left, right) = style.page(8, 3.5, columns=2, sharex=True)
+    for number, (name, values) in enumerate(scores.items()):
+        place = np.arange(1, len(values) + 1)
+        line = style.line_of(number)
+        left.plot(place, values, label=style.as_text(name), **line)
+        right.plot(place, 1 / place, color="black")
     left.legend(fontsize=7)
-    for axes, label, title in (
-        (left, "its score there (median of classes)",
-         "scores: each member has its own scale"),
-        (right, "1 / place", "eq. 20: one scale for all members"),
-    ):  # fmt: skip
-        axes.set_title(title, fontsize=9)
+    left.set_title("scores: each member has its own scale", fontsize=9)
+    right.set_title("eq. 20: one scale for all members", fontsize=9)
+    for axes, label in ((left, "its score there"), (right, "1 / place")):
         axes.set(xscale="log", ylim=(0, 1.05), ylabel=label)
         axes.set_xlabel("place in a member's list (log)")
     return figure
 
 
-def tried_weights(history, method="Bayesian optimisation") -> plt.Figure:
+def convergence(
+    searches: Mapping[str, Sequence[float]], levels: Mapping[str, float]
+) -> plt.Figure:
+    """Did the optimiser find anything, and when?
+
+    Args:
+        searches: Method to the MAP of the weights it tried, in order.
+        levels: Name to the MAP of weights that need no search, such as equal
+            ones.
+    """
+    figure, axes = style.page(8, 3.5)
+    colours = iter(style.COLOURS)
+    for name, tried in searches.items():
+        colour, evaluation = next(colours), np.arange(1, len(tried) + 1)
+        best = np.maximum.accumulate(tried)
+        axes.plot(evaluation, best, color=colour, label=style.as_text(name))
+        axes.plot(evaluation, tried, ".", color=colour, alpha=0.3)
+    for name, value in levels.items():
+        look = {"color": next(colours), "label": style.as_text(name)}
+        axes.axhline(value, linestyle="--", **look)
+    axes.set(xlabel="evaluation", ylabel="MAP where the weights are chosen")
+    axes.set_title("dots: tried; lines: best so far", fontsize=9)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def tried_weights(weights, scores, names: Sequence[str]) -> plt.Figure:
     """Where did the optimiser look?
 
     Args:
-        history: From `kit.ensemble.search_weights`: `method`, `map` and a
-            `weight of ...` each member.
-        method: The search to draw.
+        weights: Each vector that was tried, `(num_tried, num_members)`.
+        scores: The MAP of each, `(num_tried,)`.
+        names: Of the members.
     """
-    tried = history[history["method"] == method].sort_values("map")
-    weights = 100 * tried.filter(like="weight of ")
-    figure, axes = single_axes(8, 1.2 + 0.5 * weights.shape[1])
-    place = np.arange(weights.shape[1])
-    for row in range(len(place)):
-        dots = axes.scatter(
-            weights.iloc[:, row],
-            row + np.linspace(-0.3, 0.3, len(tried)),
-            c=tried["map"],
-            cmap="viridis",
-            s=18,
-        )
-    axes.plot(
-        weights.iloc[-1], place + 0.3, "D", mfc="none", mec=NO, ms=10, mew=2
-    )
-    axes.set_yticks(place, [c.removeprefix("weight of ") for c in weights])
-    axes.invert_yaxis()
+    order = np.argsort(scores, kind="stable")
+    scores, weights = np.asarray(scores)[order], np.asarray(weights)[order]
+    shares = 100 * weights / weights.sum(axis=1, keepdims=True)
+    figure, axes = style.page(8, 1.2 + 0.5 * len(names))
+    down = np.linspace(-0.3, 0.3, len(scores))
+    for row, share in enumerate(shares.T):
+        dots = axes.scatter(share, row + down, c=scores, s=18, cmap="viridis")
+    place = np.arange(len(names)) + 0.3
+    axes.plot(shares[-1], place, "D", mfc="none", mec=style.NO, ms=10, mew=2)
+    style.name_rows(axes, names)
     axes.set_xlabel("weight (%)")
-    axes.set_title(
-        "a dot: one weight tried; lower in its row: better; diamond: best",
-        fontsize=9,
-    )
+    title = "a dot: one weight tried; lower in its row: better; diamond: best"
+    axes.set_title(title, fontsize=9)
     figure.colorbar(dots, label="local MAP")
+    return figure
+
+
+def member_weights(weights, losses, names: Sequence[str]) -> plt.Figure:
+    """Who carries the ensemble?
+
+    Args:
+        weights: Of each member.
+        losses: What the ensemble's MAP loses without each of them.
+        names: Of the members.
+    """
+    height, place = 1.4 + 0.35 * len(names), np.arange(len(names))
+    figure, (left, right) = style.page(9, height, columns=2, sharey=True)
+    shares, losses = 100 * np.asarray(weights), np.asarray(losses)
+    left.barh(place, shares / np.sum(weights), color=style.YES)
+    left.set_xlabel("weight (%)")
+    colours = np.where(losses >= 0, style.YES, style.NO)
+    right.barh(place, losses, color=colours)
+    right.axvline(0, color="black", linewidth=0.8)
+    right.set_xlabel("MAP lost without it")
+    right.locator_params(axis="x", nbins=5)
+    style.name_rows(left, names)
+    return figure
+
+
+def agreement(correlation, names: Sequence[str]) -> plt.Figure:
+    """Which members say the same?
+
+    Args:
+        correlation: Rank correlation of members, `(num_members, num_members)`.
+        names: Of the members.
+    """
+    correlation = np.asarray(correlation)
+    labels, places = [style.as_text(name) for name in names], range(len(names))
+    figure, axes = style.page(3.5 + 0.6 * len(names), 2.5 + 0.6 * len(names))
+    image = axes.imshow(correlation, cmap="cividis", vmin=0, vmax=1)
+    axes.set_xticks(places, labels, rotation=30, ha="right")
+    axes.set_yticks(places, labels)
+    for (row, column), value in np.ndenumerate(correlation):
+        colour = "black" if value > 0.5 else "white"
+        look = {"ha": "center", "va": "center", "color": colour}
+        axes.text(column, row, f"{value:.2f}", **look)
+    figure.colorbar(image, label="rank correlation", shrink=0.8)
+    return figure
+
+
+def class_gains(gains, names: Sequence[str], most: int = 40) -> plt.Figure:
+    """Which classes does fusing help, and which does it hurt?
+
+    Args:
+        gains: AP of the ensemble less that of its best member, `(C,)`.
+        names: Of the classes.
+        most: Draw so many classes, those that change most.
+    """
+    gains = np.asarray(gains)
+    order = np.argsort(-np.abs(gains), kind="stable")[:most]
+    order = order[np.argsort(-gains[order], kind="stable")]
+    figure, axes = style.page(8, 1.2 + 0.2 * len(order))
+    colours = np.where(gains[order] >= 0, style.YES, style.NO)
+    axes.barh(np.arange(len(order)), gains[order], color=colours)
+    style.name_rows(axes, [names[row] for row in order])
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("AP of the ensemble less AP of the best single member")
     return figure
