@@ -3,17 +3,20 @@
 Features stay uint8 from the disk to the device; the model dequantises them.
 """
 
+from kit.data.batches import Snippets, videos
 from kit.data.reading import check, find_video, ratings, read_shard
 from kit.data.records import Video
 from kit.data.shards import list_shards
 from kit.data.writer import write_shard
 
 __all__ = [
+    "Snippets",
     "Video",
     "check",
     "find_video",
     "list_shards",
     "ratings",
     "read_shard",
+    "videos",
     "write_shard",
 ]

@@ -195,6 +195,26 @@ def _parse(path, number, record, rules, problems) -> Video | None:
         _report(problems, (path, number, bad.field, bad.problem))
 
 
+def examine(path, number, record, size, spec, num_classes) -> bool:
+    """Says what is wrong with a record that the graph does not take.
+
+    Args:
+        record: Its bytes; none for what comes after the last one.
+        size: Bytes of all records before it, their framing included.
+
+    Returns:
+        Whether there is such a record, and nothing wrong with it.
+
+    Raises:
+        ValueError: Where the record is bad or the file damaged.
+    """
+    if record:
+        _parse(path, number, record, (spec, num_classes), None)
+        return True
+    _check_end(path, number, size, None)
+    return False
+
+
 def _report(problems, problem):
     """Notes a problem; raises it where there is no list to note it in."""
     if problems is None:
@@ -210,21 +230,27 @@ def _records(path, problems) -> Iterator[tuple[int, bytes]]:
     import tensorflow as tf
 
     number, size = 0, 0
+    dataset = tf.data.TFRecordDataset(path).ignore_errors()
+    dataset = dataset.with_options(quiet_options())
+    for record in dataset.as_numpy_iterator():
+        yield number, record
+        number += 1
+        size += len(record) + FRAMING
+    _check_end(path, number, size, problems)
+
+
+def _check_end(path, number, size, problems):
+    """Reports a file of which no more than `size` bytes could be read."""
+    import tensorflow as tf
+
+    # TensorFlow takes a cut in the first bytes of a record for the end.
     try:
-        dataset = tf.data.TFRecordDataset(path).with_options(quiet_options())
-        for record in dataset.as_numpy_iterator():
-            yield number, record
-            number += 1
-            size += len(record) + FRAMING
         length = tf.io.gfile.stat(path).length
-    except tf.errors.DataLossError:
-        length = None
     except tf.errors.OpError as error:
         raise ValueError(
             "A shard must be a file that can be read. "
             f"Received: file={path!r}, error={error.message!r}"
         ) from error
-    # TensorFlow takes a cut in the first bytes of a record for the end.
     if size != length or not size:
         _report(problems, (path, number, "record", _damage(path, number)))
 
