@@ -7,7 +7,6 @@ import pytest
 
 from kit import data
 from kit.sample import (
-    CARD,
     Oracle,
     constants,
     is_sample,
@@ -16,6 +15,7 @@ from kit.sample import (
     read_card,
     write_sample,
 )
+from kit.sample.folder import CARD
 from kit.sample.world import World
 from kit.spec import FrameSpec
 

@@ -2,36 +2,16 @@
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from glob import glob
-from importlib.util import find_spec
 from pathlib import Path
 
-import kit
 from kit import sample
 
 # Folders under which Kaggle and Colab show what a user attached.
 INPUTS = ["/kaggle/input", "/content/yt8m", "/content/drive/MyDrive/yt8m"]
-# How deep below these an attached workspace may lie: mounts were `<slug>/` and
-# are `notebooks/<owner>/<slug>/`, with `outputs/` in them.
-DEPTHS = ["*", "*/*", "*/*/*", "*/*/*/*"]
 # The notebook that makes what has this in its name; all else is made by 4.
 MAKERS = {"pretrain": 2, "finetune": 3, "model": 3, "ensemble": 5}
-
-
-def install_missing() -> None:
-    """Makes scikit-optimize importable where it is missing.
-
-    From the wheels that `make kaggle` puts beside the kit, which need no
-    internet: one of plain Python can be imported as it is.  Else by pip.
-    """
-    wheels = Path(kit.__file__).resolve().parents[1].glob("*.whl")
-    sys.path += sorted(map(str, wheels))
-    if not find_spec("skopt"):
-        pip = [sys.executable, "-m", "pip", "install", "scikit-optimize"]
-        subprocess.run(pip, check=True)
 
 
 def workspace(output_dir: str | os.PathLike) -> Path:
@@ -77,19 +57,15 @@ def find_data(data_dir, output_dir: str | os.PathLike, seed: int):
     """
     places = data_dir
     if data_dir == "find":
-        places = _attached_data() or [_sample(output_dir, seed)]
+        places = _attached_data()
     elif not isinstance(data_dir, list):
         text = str(data_dir)  # which may be one folder with a comma
         places = [text] if os.path.exists(_expand(text)) else text.split(",")
+    if not places:
+        folder = Path(output_dir, f"sample-{seed}")
+        places = [sample.write_sample(folder, seed)]
     places = [_expand(place).strip() for place in places]
     return places[0] if len(places) == 1 else places
-
-
-def _sample(output_dir, seed):
-    folder = Path(output_dir, f"sample-{seed}")
-    if not sample.is_sample(folder):
-        print(f"Generating a data set in {folder} (120 MB)", flush=True)
-    return sample.write_sample(folder, seed)
 
 
 def _attached_data() -> list[Path]:
@@ -129,7 +105,8 @@ def find_output(output_dir: str | os.PathLike, name: str) -> Path:
     """
     paths = [Path(output_dir, name)]
     for root in INPUTS:
-        for depth in DEPTHS:
+        # Mounts were `<slug>/`, and are `notebooks/<owner>/<slug>/`.
+        for depth in ("*", "*/*", "*/*/*", "*/*/*/*"):
             paths += map(Path, sorted(glob(f"{root}/{depth}/{name}")))
     for path in paths:
         if path.exists():

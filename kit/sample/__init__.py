@@ -1,7 +1,6 @@
 """The generated data set in YouTube-8M's record format, and its oracle."""
 
 from kit.sample.folder import (
-    CARD,
     is_sample,
     load_test_ratings,
     load_truth,
@@ -11,7 +10,6 @@ from kit.sample.folder import (
 from kit.sample.oracle import Oracle
 
 __all__ = [
-    "CARD",
     "Oracle",
     "is_sample",
     "load_test_ratings",

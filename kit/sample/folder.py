@@ -73,6 +73,7 @@ def write_sample(
                 f"differs in {', '.join(different)}"
             )
         return folder
+    print(f"Generating a data set of {num_videos} videos in {folder}")
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
     try:
@@ -100,8 +101,7 @@ def _card(world, num_videos):
 
 def _write(folder, world, card):
     """Writes every file of a sample into a new folder."""
-    numbered = enumerate(_draw_ids(world.seed, card["num_videos"]))
-    videos = {}
+    numbered, videos = enumerate(_draw_ids(world.seed, card["num_videos"])), {}
     for split, count in card["splits"].items():
         (folder / split).mkdir(parents=True)
         part = list(itertools.islice(numbered, count))

@@ -1,4 +1,4 @@
-"""A notebook run as a script: its flags, and one process a GPU and member."""
+"""The process of a notebook: its flags, packages and devices, and its like."""
 
 import argparse
 import math
@@ -10,12 +10,31 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
-import kit
-from kit.runtime.devices import count_gpus
+import keras
 
+import kit
+
+# Else the first process to touch a GPU takes nearly all of its memory, also one
+# that only counts GPUs, or reads data beside the one that trains.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 SPREAD = "YT8M_SEGMENT_KIT_SPREAD"  # set in the processes that `spread` begins
+
+
+def install_missing() -> None:
+    """Makes scikit-optimize importable where it is missing.
+
+    From the wheels that `make kaggle` puts beside the kit, which need no
+    internet: one of plain Python can be imported as it is.  Else by pip.
+    """
+    wheels = Path(kit.__file__).resolve().parents[1].glob("*.whl")
+    sys.path += sorted(map(str, wheels))
+    if not find_spec("skopt"):
+        pip = [sys.executable, "-m", "pip", "install", "scikit-optimize"]
+        subprocess.run(pip, check=True)
 
 
 def flags(parameters: dict) -> dict:
@@ -81,7 +100,7 @@ def spread(
     """
     script = Path(kit.__file__).resolve().parents[1] / "notebooks" / notebook
     script = Path(parameters.get("__file__", f"{script}.py"))
-    gpus = count_gpus()
+    gpus = sum(d.startswith("gpu") for d in keras.distribution.list_devices())
     if min(gpus, len(members)) < 2 or not script.exists():
         return
     print(f"{len(members)} members on {gpus} GPUs, each by {script}")
@@ -118,8 +137,7 @@ def spread(
     if failed:
         raise ValueError(
             "Every member must run without an error: mend what the end of its "
-            "log says, and run the same again. "
-            f"Received: {'; '.join(failed)}"
+            f"log says, and run the same again. Received: {'; '.join(failed)}"
         )
 
 
@@ -133,3 +151,32 @@ def _command(script, parameters, hours):
             value = ",".join(value) if isinstance(value, list) else value
             command.append(f"--{name.replace('_', '-')}={value}")
     return command
+
+
+def use_all_devices() -> int:
+    """Has every model that is built from now on share its batches among all.
+
+    By `tf.distribute.MirroredStrategy` on TensorFlow, by `keras.distribution`
+    on JAX, there also over several hosts, which Keras finds by its variables
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`; each
+    of them then reads a share of the data, `shards[host::hosts]`.
+
+    Returns:
+        The number of devices.
+    """
+    if keras.backend.backend() == "jax":
+        shared = keras.distribution.distribution()
+        if shared is None:
+            if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+                keras.distribution.initialize()
+            # Each host reads examples of its own, so none are to be divided.
+            shared = keras.distribution.DataParallel(auto_shard_dataset=False)
+            keras.distribution.set_distribution(shared)
+        return shared.device_mesh.shape[0]
+    import tensorflow as tf
+
+    # A second strategy beside the first mixes up what they exchange.
+    if not tf.distribute.has_strategy():
+        strategy = tf.distribute.MirroredStrategy()
+        tf.distribute.experimental_set_strategy(strategy)
+    return tf.distribute.get_strategy().num_replicas_in_sync
