@@ -1,188 +1,205 @@
-"""Shards -> packs; see `kit.pack`."""
+"""Shards -> packs: one pass over each shard."""
 
-import dataclasses
+import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import keras
 import numpy as np
 
-from kit.data.batches import Example
-from kit.data.readers import HOLDOUT, YOUTUBE_8M, pick, rated_windows
-from kit.data.shards import Report
-from kit.data.source import Source, check_whole, class_columns
-from kit.data.writer import check_local
-from kit.pack.header import HEADER, read_header
-from kit.pack.writer import Writer, locked
+from kit.data.reading import problem_list, read_shard, warn_left_out
+from kit.data.shards import as_paths
 from kit.spec import FrameSpec
-from kit.splits import Holdout
-
-MOST_BLOCKS = 256
 
 
 def pack_snippets(
     shards,
     folder,
-    *,
+    spec: FrameSpec,
+    num_classes: int,
     snippets: int = 4,
-    num_classes: int | None = None,
-    **options,
-) -> dict:
-    """Packs random runs of `spec.segment_frames` frames of each video.
+    num_frames: int = 5,
+    seed: int = 0,
+    on_error: str = "stop",
+) -> None:
+    """Packs random runs of frames of each video, with the video's labels.
 
-    Each snippet goes to a random one of the blocks, so that a block mixes all
-    shards.
+    Which runs is a pure function of the seed and the video's id. They differ
+    where the video has frames enough.
 
     Args:
-        shards: A path, paths, or an iterator of paths; those packed before
-            are skipped.
+        shards: From `data.list_shards`, or any list of paths.
         folder: Where the pack is, or goes on; a local path.
-        snippets: Runs a video.
+        spec: What a frame looks like.
         num_classes: Size of the vocabulary; a label outside it is an error.
-        options: See the module.
-
-    Returns:
-        The header.
+        snippets: Runs a video.
+        num_frames: Frames a run; shorter videos are padded.
+        seed: Whole number of at least 0.
+        on_error: `"stop"` at the first bad record, or `"skip"` what is bad
+            and warn of it.
 
     Raises:
-        ValueError: For bad arguments, bad input, and a folder that holds
-            another pack or that another process packs into.
+        ValueError: For bad input, and a folder that holds another pack.
     """
-    check_whole("snippets", snippets, 1)
-    if num_classes is not None:
-        check_whole("num_classes", num_classes, 1)
-        num_classes = int(num_classes)
 
-    def cut(video, spec, rng):
-        yes = np.ones(len(video.labels), np.int8)
-        for _ in range(snippets):
-            at = pick(video.num_frames, spec.segment_frames, "run", rng)
-            rgb, audio, start = video.rgb[at], video.audio[at], int(at[0])
-            yield Example(
-                rgb, audio, 0, video.labels, yes, video.video_id, start
-            )
+    def cut(video):
+        choices = max(len(video.frames) - num_frames, 0) + 1
+        rng = np.random.default_rng([seed, *video.video_id])
+        repeat = choices < snippets
+        for start in rng.choice(choices, snippets, replace=repeat).tolist():
+            yield start, [(label, 1) for label in video.labels]
 
-    made = {"kind": "snippets", "snippets": int(snippets), "context": 0}
-    known = {"num_classes": num_classes}
-    return _pack(shards, folder, cut, made, known, **options)
+    header = {
+        "kind": "snippets",
+        "num_classes": int(num_classes),
+        "snippets": int(snippets),
+        "num_frames": int(num_frames),
+        "seed": int(seed),
+    }
+    _pack(shards, folder, spec, header, cut, on_error)
 
 
 def pack_segments(
-    shards, folder, *, context: int = 0, class_ids=None, **options
-) -> dict:
-    """Packs the rated segments, with `context` frames each side.
-
-    A rated class outside `class_ids` is an error.  The rest is as for
-    `pack_snippets`.
-    """
-    check_whole("context", context, 0)
-    if class_ids is not None:
-        class_columns(class_ids)  # checks them
-        class_ids = np.sort(class_ids).tolist()
-
-    def cut(video, spec, rng):
-        return rated_windows(video, spec, context)
-
-    made = {"kind": "segments", "context": int(context)}
-    known = {"class_ids": class_ids}
-    return _pack(shards, folder, cut, made, known, **options)
-
-
-def packed_shards(folder) -> set[str]:
-    """The shards that a pack, finished or not, already holds."""
-    if not os.path.exists(os.path.join(folder, HEADER)):
-        return set()
-    return set(read_header(folder)["shards"])
-
-
-def finish(folder) -> dict:
-    """Finishes a pack of which a run that was cut off had packed all shards.
-
-    Returns:
-        The header.
-
-    Raises:
-        ValueError: Where there is no pack, or it lacks shards.
-    """
-    read_header(folder)
-    folder = os.fspath(folder)
-    with locked(folder):
-        return Writer(folder, {}).finish()
-
-
-def _pack(
     shards,
     folder,
-    cut: Callable,
-    made: dict,
-    known: dict,
-    *,
-    spec: FrameSpec = YOUTUBE_8M,
-    holdout: Holdout = HOLDOUT,
-    part: str = "all",
-    seed: int = 0,
-    num_blocks: int | None = None,
-    on_error="stop",
-    on_packed: Callable | None = None,
-    progress: bool = True,
-) -> dict:
-    """One pass: each shard is written, then entered in the header."""
-    import keras
-    from tensorflow.io import gfile
+    spec: FrameSpec,
+    class_ids,
+    context: int = 0,
+    on_error: str = "stop",
+) -> None:
+    """Packs the rated segments, each once, with all its ratings.
 
-    folder = check_local(folder)
-    if isinstance(shards, str | os.PathLike):
-        shards = [shards]
-    total = len(shards) if hasattr(shards, "__len__") else None
-    if num_blocks is None:
-        num_blocks = _blocks(folder, total)
-    check_whole("num_blocks", num_blocks, 1)
-    check_whole("seed", seed, 0)
-    source = Source((), spec, holdout, part, Report.of(on_error), **known)
-    fraction, salt = float(holdout.fraction), int(holdout.seed)
-    made = {
-        **made,
-        **known,
-        "length": spec.segment_frames + 2 * made["context"],
-        "spec": dataclasses.asdict(spec),
-        "part": part,
-        "holdout": {"fraction": fraction, "seed": salt},
-        "seed": int(seed),
-        "blocks": int(num_blocks),
+    Args:
+        shards: From `data.list_shards`, or any list of paths.
+        folder: Where the pack is, or goes on; a local path.
+        spec: What a frame and a segment look like.
+        class_ids: Vocabulary ids of the segment task; a rating of another
+            class is an error.
+        context: Frames to add on each side, where the video has them.
+        on_error: `"stop"` at the first bad record, or `"skip"` what is bad
+            and warn of it.
+
+    Raises:
+        ValueError: For bad input, and a folder that holds another pack.
+    """
+
+    def cut(video):
+        for start in np.unique(video.starts).tolist():
+            which = video.starts == start
+            pairs = video.classes[which], video.scores[which]
+            yield start - context, list(zip(*pairs, strict=True))
+
+    header = {
+        "kind": "segments",
+        "class_ids": np.unique(class_ids).astype(int, casting="safe").tolist(),
+        "num_frames": int(spec.segment_frames + 2 * context),
+        "context": int(context),
     }
-    with locked(folder):
-        writer = Writer(folder, made)
-        bar = keras.utils.Progbar(
-            total, unit_name="shard", verbose=int(progress)
+    _pack(shards, folder, spec, header, cut, on_error)
+
+
+def read_header(folder, kind: str) -> dict:
+    """The header of a pack; raises `ValueError` where there is no such pack."""
+    path = Path(folder, "pack.json")
+    header = json.loads(path.read_text()) if path.exists() else {}
+    if header.get("kind") != kind:
+        raise ValueError(
+            f"The folder must hold a pack of {kind}, by `pack_{kind}`. "
+            f"Received: folder={str(folder)!r}, kind={header.get('kind')!r}"
         )
-        if total != 0:
-            names = total and {*writer.header["shards"], *map(str, shards)}
-            writer.header["planned"] = names and len(names)
-        for path, new in _filled(writer, source, map(str, shards), cut):
-            # A run may have been cut off before it let go of its last shard.
-            if on_packed is not None and (new or gfile.exists(path)):
-                on_packed(path)
-            bar.add(1)
-        return writer.finish()
+    return header
 
 
-def _blocks(folder, total) -> int:
-    """Those of a pack to go on with; of a new one, one a shard."""
-    if os.path.exists(os.path.join(folder, HEADER)):
-        return read_header(folder)["blocks"]
-    return min(total or MOST_BLOCKS, MOST_BLOCKS)
+def pair(folder, shard: str) -> list[Path]:
+    """The files of a shard: its table and its frames.
+
+    The frames appear last: where they exist, the shard is packed. Shards of
+    one name in different folders are different shards.
+    """
+    name = os.path.basename(shard).removesuffix(".tfrecord")
+    name += "-" + hashlib.sha256(shard.encode()).hexdigest()[:8]
+    return [Path(folder, f"{name}.{end}.npy") for end in ("table", "frames")]
 
 
-def _filled(writer, source, shards, cut) -> Iterator[tuple[str, bool]]:
-    """Packs the shards that are not yet packed; yields each, and if it was."""
-    header, done = writer.header, writer.header["shards"]
-    before = set(done)
-    source.report.start()
-    for path in shards:
-        if path not in before:
-            rng = np.random.default_rng([header["seed"], len(done)])
-            for video in source.read(path, writer.ids):
-                examples = cut(video, source.spec, rng)
-                writer.add(examples, video.video_id, rng)
-            writer.shard_done(path, source.report, rng)
-        yield path, path not in before
-    source.report.finish()
+def _pack(shards, folder, spec, header, cut, on_error) -> None:
+    """Packs the shards that are not yet packed."""
+    folder, problems = Path(folder), problem_list(on_error)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = as_paths(shards)
+    shards = [p if "://" in p else os.path.abspath(p) for p in paths]
+    _begin(folder, {"context": 0, **header, "spec": vars(spec)}, shards)
+    bar = keras.utils.Progbar(len(shards), unit_name="shard")
+    for number, shard in enumerate(shards, 1):
+        files = pair(folder, shard)
+        if not files[-1].exists():
+            arrays = _arrays(shard, spec, header, cut, problems)
+            for path, array in zip(files, arrays, strict=True):
+                _write(path, np.save, array)
+        bar.update(number)
+    warn_left_out(problems)
+
+
+def _begin(folder, header, shards) -> None:
+    """Writes the header, or adds shards to one that says the same."""
+    path, packed = folder / "pack.json", []
+    if path.exists():
+        present = read_header(folder, header["kind"])
+        packed = present["shards"]
+        for name, value in header.items():
+            if value != present.get(name):
+                raise ValueError(
+                    f"A pack goes on as it was begun: give the same `{name}`, "
+                    f"or another folder. Received: {name}={value!r}, in "
+                    f"{str(path)!r} {name}={present.get(name)!r}"
+                )
+    listed = sorted({*packed, *shards})
+    if listed != packed:
+        text = json.dumps({**header, "shards": listed}, indent=1)
+        _write(path, Path.write_text, text)
+
+
+def _write(path, save, content) -> None:
+    """Writes under another name, of which nothing stays where that fails."""
+    partial = path.with_name(f"partial-{path.name}")
+    try:
+        save(partial, content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _arrays(shard, spec, header, cut, problems):
+    """The table and the frames of a shard.
+
+    A row of the table tells of a row of frames that they are `start` to
+    `start + T` of a video, of which those outside of 0 to `num_frames` do not
+    exist and are zeros, and its `targets`: a class, -1 where there are fewer,
+    and 1 yes or 0 no.
+    """
+    rows, length = [], header["num_frames"]
+    classes = header.get("num_classes"), header.get("class_ids")
+    for video in read_shard(shard, spec, *classes, problems=problems):
+        for number, (start, targets) in enumerate(cut(video)):
+            first = max(-start, 0)
+            real = video.frames[start + first : start + length]
+            window = np.zeros((length, spec.dim), np.uint8)
+            window[first : first + len(real)] = real
+            row = video.video_id, start, len(video.frames), targets
+            rows.append((number, window, row))
+    # First window 0 of each video, then window 1 of each and so on, so that
+    # what is read together is of many videos.
+    rows.sort(key=lambda row: row[0])
+    table = [row for _, _, row in rows]
+    width = max([1, *(len(targets) for *_, targets in table)])
+    for *_, targets in table:
+        targets.extend([(-1, 0)] * (width - len(targets)))
+    longest = max([1, *(len(video_id) for video_id, *_ in table)])
+    dtype = [
+        ("video_id", f"S{longest}"),
+        ("start", "<i8"),
+        ("num_frames", "<i4"),
+        ("targets", [("class", "<i4"), ("score", "i1")], (width,)),
+    ]
+    frames = np.array([window for _, window, _ in rows], np.uint8)
+    return np.array(table, dtype), frames.reshape(-1, length, spec.dim)

@@ -11,7 +11,7 @@ import sys
 BENCHMARKS = {
     "read-snippets": "read.read_snippets",
     "read-videos": "read.read_videos",
-    "read-packed": "read.read_packed",
+    "read-packed": "read_packed.read_packed",
     "rank-segments": "rank.rank_segments",
     "collect-top-k": "collect_top_k.collect_top_k",
     "map": "map.mean_ap",

@@ -1,0 +1,248 @@
+"""Packs -> batches, mixed in memory."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.data.reading import quiet_options
+from kit.pack.packing import pair, read_header
+from kit.spec import FrameSpec
+from kit.splits import EVERY_VIDEO
+
+RUN_BYTES = 4 * 2**20  # frames read in one go: a network mount needs long runs
+POOL_BYTES = 64 * 2**20  # frames and targets mixed in memory
+
+
+class Rated(NamedTuple):
+    """Rated segments, for evaluation.
+
+    Attributes:
+        inputs: `frames` uint8 `(n, T, D)` and `mask` bool `(n, T)`.
+        targets: int8 `(n, C)`: 1 yes, 0 no, -1 nobody knows.
+        video_ids: bytes `(n,)`.
+        starts: First frame of each segment, int64 `(n,)`.
+    """
+
+    inputs: dict
+    targets: np.ndarray
+    video_ids: np.ndarray
+    starts: np.ndarray
+
+
+class Pack:
+    """What both kinds of packs share.
+
+    A pass over the rows of the part takes runs of neighbouring rows in random
+    order, since random access would crawl on a network mount, and mixes each
+    pool of some batches in memory. No row comes twice in a pass; fewer than a
+    batch a pool, other ones in each pass, do not come. Passes follow one
+    another, and epoch `e` is the batches `e * steps` to `(e + 1) * steps`.
+    """
+
+    kind = ""
+    fill = 0  # what targets hold of the classes of which the pack says nothing
+
+    def __init__(self, folder, class_ids, part, batch_size, seed):
+        header = read_header(folder, self.kind)
+        packed = header.get("class_ids", range(header.get("num_classes", 0)))
+        outside = np.setdiff1d(packed, class_ids).tolist()
+        if outside:
+            raise ValueError(
+                "The classes must cover those of the pack: give these too. "
+                f"Received: classes without {outside}"
+            )
+        self._columns = np.zeros(np.max(class_ids) + 1, int)
+        self._columns[class_ids] = np.arange(len(class_ids))
+        self._width = len(class_ids)
+        self.batch_size, self.seed = batch_size, seed
+        self.spec = FrameSpec(**header["spec"])
+        self.context = header["context"]
+        self._shape = header["num_frames"], self.spec.dim
+        self._files = [pair(folder, shard) for shard in header["shards"]]
+        shards = zip(*map(self._describe, self._files), strict=True)
+        # Rows are numbered through all shards.
+        unique, sizes, *self._table = map(np.concatenate, shards)
+        if len(np.unique(unique)) < len(unique):
+            raise ValueError(
+                "A video must be packed once: pack anew, and give each shard "
+                f"once, by the same path. Received: folder={str(folder)!r}"
+            )
+        self._offsets = np.cumsum(sizes) - sizes
+        ids, starts, counts = self._table
+        chosen = part.select(ids)
+        visible = starts + self.context < counts
+        self._rows = np.flatnonzero(chosen)
+        self._visible = np.flatnonzero(chosen & visible)
+        if not len(self._visible):
+            raise ValueError(
+                "A pack must hold rows of this part: pack frame-level shards "
+                "(rated ones for segments), or give another part. "
+                f"Received: folder={str(folder)!r}, part={part}"
+            )
+
+    def __len__(self):
+        return len(self._rows)
+
+    def epoch(self, epoch: int, steps: int):
+        """The batches of an epoch, a pure function of its number and the seed.
+
+        Args:
+            epoch: From 0 on.
+            steps: Batches an epoch, the same in all epochs.
+
+        Returns:
+            A `tf.data.Dataset` of exactly `steps` batches `(inputs, targets)`:
+            inputs `frames` uint8 `(B, T, D)` and `mask` bool `(B, T)`, targets
+            int8 `(B, C)`.
+        """
+        import tensorflow as tf
+
+        most = POOL_BYTES // (math.prod(self._shape) + self._width)
+        pools = -(-len(self._visible) // max(most, self.batch_size))
+        group = max(1, len(self._visible) // pools // self.batch_size)
+        shape = group, self.batch_size
+
+        def load(number):
+            frames, mask, targets = tf.numpy_function(
+                lambda number: self._pool(*divmod(number, pools), shape),
+                [number],
+                (tf.uint8, tf.bool, tf.int8),
+            )
+            inputs = {
+                "frames": tf.reshape(frames, (*shape, *self._shape)),
+                "mask": tf.reshape(mask, (*shape, self._shape[0])),
+            }
+            return inputs, tf.reshape(targets, (*shape, self._width))
+
+        # One step through Python for a pool; the batches are slices of it.
+        first, skip = divmod(epoch * steps, group)
+        last = (epoch * steps + steps - 1) // group
+        loaded = tf.data.Dataset.range(first, last + 1).map(load).prefetch(1)
+        slices = tf.data.Dataset.from_tensor_slices
+        batches = loaded.flat_map(lambda *pool: slices(pool)).skip(skip)
+        counted = tf.data.experimental.assert_cardinality(steps)
+        batches = batches.take(steps).prefetch(2).apply(counted)
+        return batches.with_options(quiet_options())
+
+    def _open(self, files):
+        """The table and the frames of a shard, not yet read."""
+        try:
+            return [np.load(path, mmap_mode="r") for path in files]
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                "A pack must be whole: pack the same shards again, which adds "
+                "what is missing; delete what is damaged before. "
+                f"Received: files={[*map(str, files)]}, error={error!r}"
+            ) from error
+
+    def _describe(self, files):
+        """Ids, number of rows, and of each row id, start, length of video."""
+        table, _ = self._open(files)
+        columns = [np.array(table[name]) for name in table.dtype.names[:3]]
+        return np.unique(columns[0]), [len(table)], *columns
+
+    def _pool(self, turn, number, shape):
+        """Frames, mask and targets of a pool of a pass."""
+        size, total = math.prod(shape), len(self._visible)
+        rng = np.random.default_rng([self.seed, turn])
+        run_length = max(1, RUN_BYTES // math.prod(self._shape))
+        places = rng.integers(total) + number * size + np.arange(size)
+        run, offset = np.divmod(places % total, run_length)
+        # The last run is shorter.
+        runs = rng.permutation(total // run_length)
+        index = np.append(runs, len(runs))[run] * run_length + offset
+        mix = np.random.default_rng([self.seed, turn, number + 1])
+        return self._read(self._visible[mix.permutation(index)])
+
+    def _read(self, rows):
+        """Frames, mask and targets of some rows."""
+        frames = _aligned((len(rows), *self._shape), np.uint8)
+        targets = _aligned((len(rows), self._width), np.int8)
+        targets[:] = self.fill
+        shards = np.searchsorted(self._offsets, rows, side="right") - 1
+        for shard in np.unique(shards):
+            places = np.flatnonzero(shards == shard)
+            places = places[np.argsort(rows[places])]  # as they lie on disk
+            index = rows[places] - self._offsets[shard]
+            table, source = self._open(self._files[shard])
+            table, frames[places] = table[index], source[index]
+            row, column = np.nonzero(table["targets"]["class"] >= 0)
+            known = table["targets"][row, column]
+            targets[places[row], self._columns[known["class"]]] = known["score"]
+        _, starts, counts = self._table
+        frame = starts[rows, None] + np.arange(self._shape[0])
+        return frames, (frame >= 0) & (frame < counts[rows, None]), targets
+
+
+class Snippets(Pack):
+    """A pack of snippets, read as `data.Snippets` reads shards, but faster.
+
+    Args:
+        folder: By `pack.pack_snippets`; it is only read.
+        num_classes: Size of the vocabulary; at least that of the pack.
+        part: Which videos, see `kit.splits`.
+        batch_size: Snippets a batch.
+        seed: Of the order.
+
+    Raises:
+        ValueError: For classes that do not cover those of the pack, and for a
+            folder that is no such pack, not finished or damaged.
+
+    Example:
+
+    >>> snippets = Snippets("snippets", num_classes=3862)  # doctest: +SKIP
+    >>> model.fit(snippets.epoch(0, steps=1000))  # doctest: +SKIP
+    """
+
+    kind = "snippets"
+
+    def __init__(
+        self, folder, num_classes, part=EVERY_VIDEO, batch_size=128, seed=0
+    ):
+        classes = np.arange(num_classes)
+        super().__init__(folder, classes, part, batch_size, seed)
+
+
+class Segments(Pack):
+    """A pack of rated segments.
+
+    Some ratings are of segments that lie beyond the last frame of their video.
+    There is nothing to learn from them, so `epoch` leaves them out; they are
+    ratings all the same, so `rated` has them, under a mask that hides all but
+    the context.
+
+    Args:
+        folder: By `pack.pack_segments`; it is only read.
+        class_ids: Vocabulary ids of the columns of the targets; all those of
+            the pack, in any order, and maybe more.
+        part: Which videos, see `kit.splits`.
+        batch_size: Segments a batch.
+        seed: Of the order.
+
+    Raises:
+        ValueError: As for `Snippets`.
+    """
+
+    kind, fill = "segments", -1
+
+    def __init__(
+        self, folder, class_ids, part=EVERY_VIDEO, batch_size=128, seed=0
+    ):
+        super().__init__(folder, class_ids, part, batch_size, seed)
+        beyond = len(self) - len(self._visible)
+        print(f"{len(self)} rated segments, {beyond} beyond the last frame")
+
+    def rated(self) -> Rated:
+        """All rated segments of the part, in the order of the pack."""
+        frames, mask, targets = self._read(self._rows)
+        ids, starts, _ = (column[self._rows] for column in self._table)
+        inputs = {"frames": frames, "mask": mask}
+        return Rated(inputs, targets, ids, starts + self.context)
+
+
+def _aligned(shape, dtype):
+    """An array of bytes that TensorFlow takes without a copy."""
+    memory = np.empty(math.prod(shape) + 64, dtype)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + math.prod(shape)].reshape(shape)
