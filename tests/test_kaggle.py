@@ -1,6 +1,5 @@
 """The Kaggle folder, and the five notebooks in simulated mounts of it."""
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -8,21 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import venv
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from kit import data, runtime, submission
+from kit import submission
 from kit.runtime import kaggle
-from kit.splits import Holdout
 
-MEMBERS = ("BERTMean", "GatedNetVLAD")
-NAMES = [path.stem for path in sorted(Path("notebooks").glob("*.ipynb"))]
+pytestmark = pytest.mark.xdist_group("kaggle")
+
+SCRIPTS = sorted(Path("notebooks").glob("*.py"))
+NAMES = [path.stem for path in SCRIPTS]
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +28,10 @@ def wheels(tmp_path_factory):
     """Wheels made of the installed packages, as an index would give them."""
     folder = tmp_path_factory.mktemp("wheels")
     for name in ("scikit-optimize", "pyaml"):
-        found = importlib.metadata.distribution(name)
-        stem = f"{name.replace('-', '_')}-{found.version}-py3-none-any.whl"
+        package = importlib.metadata.distribution(name)
+        stem = f"{name.replace('-', '_')}-{package.version}-py3-none-any.whl"
         with zipfile.ZipFile(folder / stem, "w") as wheel:
-            for file in found.files:
+            for file in package.files:
                 if file.suffix != ".pyc" and ".." not in file.parts:
                     wheel.write(file.locate(), str(file))
     return folder
@@ -46,14 +44,15 @@ def offline(wheels, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
 
 
-def fetch_nothing(folder):
-    pass
+@pytest.fixture
+def no_wheels(monkeypatch):
+    monkeypatch.setattr(kaggle.subprocess, "run", lambda *_, **__: None)
 
 
 def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
     tmp_path, offline
 ):
-    folder = tmp_path / "build" / "kaggle"
+    folder = tmp_path / "kaggle"
     kernels = kaggle.pack("me", ["you/yt8m-test"], folder)
     assert sorted(p.name for p in folder.iterdir()) == [*NAMES, kaggle.KIT]
     place = folder / kaggle.KIT
@@ -61,16 +60,19 @@ def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
     assert about["id"] == "me/yt8m-segment-kit"
     assert 6 <= len(about["title"]) <= 50 and len(about["licenses"]) == 1
     assert (place / "kit" / "spec.py").exists()
+    # Where there are several GPUs, these run a member on each.
+    assert [p.stem for p in sorted(place.glob("notebooks/*"))] == NAMES
     assert not list(place.rglob("__pycache__"))
     found = {path.name.split("-")[0] for path in place.glob("*.whl")}
     assert found == {"scikit_optimize", "pyaml"}
-    for at, name in enumerate(NAMES):
+    for index, name in enumerate(NAMES):
         text = (folder / name / "kernel-metadata.json").read_text()
         metadata = json.loads(text)
-        assert metadata == kernels[at]
-        assert (folder / name / metadata["code_file"]).read_bytes() == Path(
-            f"notebooks/{name}.ipynb"
-        ).read_bytes()
+        assert metadata == kernels[index]
+        packed = folder / name / metadata["code_file"]
+        assert (
+            packed.read_bytes() == Path(f"notebooks/{name}.ipynb").read_bytes()
+        )
         # Kaggle makes the address of the title; another one is not found.
         slug = re.sub("[^a-z0-9]+", "-", metadata["title"].lower())
         assert metadata["id"] == f"me/{slug}"
@@ -81,195 +83,70 @@ def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
         assert not metadata["enable_internet"]
         assert metadata["competition_sources"] == ["youtube8m-2019"]
         assert metadata["dataset_sources"] == [about["id"], "you/yt8m-test"]
-        before = [kernel["id"] for kernel in kernels[:at]]
+        before = [kernel["id"] for kernel in kernels[:index]]
         assert metadata["kernel_sources"] == before
 
 
-def test_the_commands_name_what_was_built_in_order(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    kernels = kaggle.pack("me", fetch=fetch_nothing)
-    text = kaggle.instructions(kernels)
-    pushed = re.findall(r"kaggle kernels push -p (\S+) --timeout 43200", text)
-    assert [Path(place).name for place in pushed] == NAMES
-    for place in pushed:
-        assert Path(place, "kernel-metadata.json").exists()
-    (kit,) = re.findall(r"kaggle datasets create -p (\S+) --dir-mode", text)
-    assert Path(kit, "dataset-metadata.json").exists()
-    assert text.index(kit) < text.index(pushed[0])
-    assert re.findall(r"kernels status (\S+)", text) == [
+def test_for_the_sample_no_data_are_attached(tmp_path, no_wheels):
+    for kernel in kaggle.pack("me", ["sample"], tmp_path / "k"):
+        assert kernel["competition_sources"] == []
+        assert kernel["dataset_sources"] == ["me/yt8m-segment-kit"]
+
+
+def test_the_command_builds_and_says_what_to_type_next(tmp_path, offline):
+    done = subprocess.run(
+        [sys.executable, "-m", "kit.runtime.kaggle", "me", "a/b, c/d"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert done.returncode == 0, done.stderr
+    push = r"kaggle kernels push -p (\S+) --timeout 43200"
+    pushed = [tmp_path / place for place in re.findall(push, done.stdout)]
+    assert [place.name for place in pushed] == NAMES
+    kernels = [
+        json.loads((place / "kernel-metadata.json").read_text())
+        for place in pushed
+    ]
+    assert kernels[0]["dataset_sources"][1:] == ["a/b", "c/d"]
+    assert re.findall(r"kernels status (\S+)", done.stdout) == [
         kernel["id"] for kernel in kernels
     ]
-    assert "DATA=owner/name" in text
+    create = r"kaggle datasets create -p (\S+) --dir-mode"
+    (kit,) = re.findall(create, done.stdout)
+    assert (tmp_path / kit / "dataset-metadata.json").exists()
 
 
-def test_of_the_competitions_excerpt_alone_a_larger_share_is_held_out(tmp_path):
-    def built(folder, *data):
-        kernels = kaggle.pack("me", data, tmp_path / folder, fetch_nothing)
-        texts = {
-            name: (tmp_path / folder / name / f"{name}.ipynb").read_text()
-            for name in NAMES
-        }
-        return texts, kaggle.instructions(kernels)
-
-    texts, told = built("alone")
-    assert "`holdout_fraction = 0.4`" in told
-    for name, text in texts.items():
-        changed = text.replace("holdout_fraction = 0.4 ", "")
-        source = Path(f"notebooks/{name}.ipynb").read_text()
-        assert changed == source.replace("holdout_fraction = None ", "")
-        assert ("holdout_fraction = 0.4 " in text) == (name in NAMES[1:4])
-    # The partitions are large enough for the paper's share.
-    for data_sets in (["you/yt8m"], ["sample"]):
-        texts, told = built(data_sets[0][:3], *data_sets)
-        assert "holdout_fraction" not in told
-        assert not any("holdout_fraction = 0" in t for t in texts.values())
-
-
-def test_for_the_sample_no_data_are_attached(tmp_path):
-    kernels = kaggle.pack("me", ["sample"], tmp_path / "k", fetch_nothing)
-    assert all(kernel["competition_sources"] == [] for kernel in kernels)
-    assert all(len(kernel["dataset_sources"]) == 1 for kernel in kernels)
-    assert "simulate" in kaggle.instructions(kernels)
-
-
-def test_an_older_folder_is_replaced_and_stays_where_building_fails(tmp_path):
+def test_an_older_folder_is_replaced_and_stays_where_building_fails(
+    tmp_path, monkeypatch, no_wheels
+):
     folder = tmp_path / "kaggle"
-    kaggle.pack("me", folder=folder, fetch=fetch_nothing)
+    kaggle.pack("me", [], folder)
     (folder / "stale").touch()
 
-    def fail(folder):
+    def fail(*_, **__):
         raise OSError("no network")
 
-    with pytest.raises(OSError, match="no network"):
-        kaggle.pack("me", folder=folder, fetch=fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(kaggle.subprocess, "run", fail)
+        with pytest.raises(OSError, match="no network"):
+            kaggle.pack("me", [], folder)
     assert (folder / "stale").exists()
-    kaggle.pack("you", folder=folder, fetch=fetch_nothing)
+    kaggle.pack("you", [], folder)
     assert not (folder / "stale").exists()
     assert "you/" in (folder / NAMES[0] / "kernel-metadata.json").read_text()
     assert os.listdir(tmp_path) == ["kaggle"]
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="Received: folder="):
-        kaggle.pack("me", folder=tmp_path, fetch=fetch_nothing)
-    assert os.listdir(tmp_path) == ["thesis.tex"]
-
-
-@pytest.mark.parametrize("owner", ["", "me you", "me/kit", "-me", "you\n"])
-def test_a_name_that_is_none_is_refused(owner, tmp_path):
-    with pytest.raises(ValueError, match="OWNER=name. Received: OWNER="):
-        kaggle.pack(owner, folder=tmp_path / "k", fetch=fetch_nothing)
+@pytest.mark.parametrize(
+    "owner, data",
+    [("", []), ("me you", []), ("me/kit", []), ("you\n", []), ("me", ["yt8m"])],
+)
+def test_a_name_that_is_none_is_refused(owner, data, tmp_path, no_wheels):
+    with pytest.raises(ValueError, match="OWNER=name and DATA=sample or"):
+        kaggle.pack(owner, data, tmp_path / "k")
     assert not os.listdir(tmp_path)
-
-
-def test_a_data_set_without_its_owner_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="DATA=owner/name. Received: DATA="):
-        kaggle.pack("me", ["yt8m"], tmp_path / "k", fetch_nothing)
-
-
-def test_a_run_without_a_name_says_what_to_give():
-    done = subprocess.run(
-        [sys.executable, "-m", "kit.runtime.kaggle", ""],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "OWNER=name" in done.stderr.splitlines()[-1]
-
-
-def test_make_passes_the_names_on():
-    done = subprocess.run(
-        ["make", "--dry-run", "kaggle", "OWNER=me", "DATA=a/b,c/d"],
-        capture_output=True,
-        text=True,
-    )
-    command = '-m kit.runtime.kaggle "me" --data=a/b,c/d'
-    # A make within a make says more than the command.
-    assert any(line.endswith(command) for line in done.stdout.splitlines())
-
-
-# What attached data look like.
-
-
-@pytest.fixture
-def attached(tmp_path, monkeypatch):
-    root = tmp_path / "input"
-    root.mkdir()
-    monkeypatch.setitem(runtime.INPUTS, "here", [str(root)])
-    return root
-
-
-def put(source, *place):
-    """Copies a file to where a host would show it."""
-    place = Path(*place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, place)
-
-
-def competition(sample, folder):
-    """The sample's shards and classes as Kaggle's folder has them."""
-    train = Path(sample, "train/train00.tfrecord")
-    put(train, folder, "frame-sample/frame/train00.tfrecord")
-    validate = Path(sample, "validate/validate00.tfrecord")
-    put(validate, folder, "validate-sample/validate/validate00.tfrecord")
-    # Kaggle's vocabulary lists the segment classes alone.
-    classes = data.read_segment_classes(sample)
-    names = data.read_vocabulary(sample)
-    names = names[names["Index"].isin(classes)]
-    names.to_csv(folder / "vocabulary.csv", index=False)
-
-
-def test_the_competitions_excerpts_step_back_for_the_partitions(
-    sample, attached
-):
-    competition(sample, attached / "competitions/youtube8m-2019")
-    needs = ("train", "validate")
-    found, is_sample = runtime.find_data(None, attached, 0, needs)
-    assert not is_sample
-    for split in needs:
-        assert len(data.list_shards(found, split)) == 1
-    assert len(data.read_vocabulary(found)) == 20
-    # The whole of a split holds the same videos once more.
-    whole = attached / "datasets/you/yt8m/train/train0000.tfrecord"
-    put(Path(sample, "train/train00.tfrecord"), whole)
-    found, _ = runtime.find_data(None, attached, 0, needs)
-    assert data.list_shards(found, "train") == [str(whole)]
-    (validate,) = data.list_shards(found, "validate")
-    assert "validate-sample" in validate
-    assert len(data.read_vocabulary(found)) == 20
-
-
-def test_data_shown_under_two_mounts_are_read_once(sample, attached):
-    competition(sample, attached / "competitions/youtube8m-2019")
-    link = attached / "youtube8m-2019"
-    link.symlink_to(attached / "competitions/youtube8m-2019")
-    found, _ = runtime.find_data(None, attached, 0, ("train",))
-    assert len(data.list_shards(found, "train")) == 1
-
-
-def test_every_attached_output_is_found(tmp_path, attached):
-    for mount in ("old", "notebooks/me/two"):
-        (attached / mount).mkdir(parents=True)
-        (attached / mount / "scores.csv").touch()
-    found = runtime.find_outputs(tmp_path, "scores.csv", "04_tta_inference")
-    assert [path.parent.name for path in found] == ["old", "two"]
-    (tmp_path / "scores.csv").touch()
-    found = runtime.find_outputs(tmp_path, "scores.csv", "04_tta_inference")
-    assert found[0] == tmp_path / "scores.csv" and len(found) == 3
-
-
-def test_a_finished_stage_is_found_beside_an_unfinished_one(tmp_path, attached):
-    holdout = Holdout()
-    run = SimpleNamespace(
-        output_dir=tmp_path, holdout=holdout, segment_classes=[3]
-    )
-    config = {"holdout": dataclasses.asdict(holdout), "class_ids": [3, 7]}
-    for mount in ("first", "second"):
-        folder = attached / mount / "BERTMean" / "pretrain"
-        folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    assert runtime.pretrained(run, "BERTMean") == folder
 
 
 # The chain, in mounts as Kaggle makes them.
@@ -286,281 +163,187 @@ import kit
 print("kit:", kit.__file__)
 print("skopt:", getattr(sys.modules.get("skopt"), "__file__", None))
 """
-LAYOUTS = {
-    "old": ("{slug}", "{slug}", "{slug}"),
-    "new": (
-        "competitions/{slug}",
-        "datasets/{owner}/{slug}",
-        "notebooks/{owner}/{slug}",
-    ),
+MEMBERS = ["BERTMean", "GatedNetVLAD"]
+# What makes the chain quick, of the parameters that a notebook has.
+QUICK = {
+    "members": ", ".join(MEMBERS),
+    "scale": "tiny",
+    "epochs": 2,
+    "steps_per_epoch": 3,
+    "batch_size": 16,
+    "holdout_fraction": 0.4,
+    "num_classes": 100,
+    "evaluations": 12,
 }
 
 
-@pytest.fixture
-def image(tmp_path):
+def quick(notebook):
+    cell = Path(notebook).with_suffix(".py").read_text().split("# %%")[2]
+    assert cell.startswith(' tags=["parameters"]')
+    names = re.findall(r"^(\w+) = ", cell, re.MULTILINE)
+    lines = [f"{key} = {QUICK[key]!r}" for key in names if key in QUICK]
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
     """A Python with the packages of an image: not the kit, and not skopt."""
-    folder = tmp_path / "image"
+    folder = tmp_path_factory.mktemp("image")
     venv.create(folder, symlinks=True)
-    (there,) = folder.glob("lib/*/site-packages")
+    (packages,) = folder.glob("lib/*/site-packages")
     lacks = re.compile(
         r"(skopt|scikit_optimize|pyaml|yt8m|__editable__|__pycache__)|.*\.pth"
     )
     for package in Path(pd.__file__).parents[1].iterdir():
         if not lacks.match(package.name):
-            (there / package.name).symlink_to(package)
+            (packages / package.name).symlink_to(package)
     return folder / "bin" / "python"
 
 
-def move(prefix, root, folder) -> int:
-    """Puts `root` in place of an absolute path; how often it stood there."""
-    total = 0
+def move(prefix, root, folder):
+    """Puts `root` in place of an absolute path, wherever files have it."""
+    count = 0
     for path in [*folder.rglob("*.py"), *folder.rglob("*.ipynb")]:
         pattern = rf"(?<![\w.]){prefix}(?=/)"
-        text, count = re.subn(pattern, str(root), path.read_text())
+        text, times = re.subn(pattern, str(root), path.read_text())
         path.write_text(text)
-        total += count
-    return total
-
-
-class Host:
-    """A root in place of `/kaggle`, with mounts that must not be written."""
-
-    def __init__(self, root, layout, image):
-        self.root, self.image = root, image
-        self.mounts = dict(
-            zip(
-                ("competition", "dataset", "notebook"),
-                LAYOUTS[layout],
-                strict=True,
-            )
-        )
-        self.input, self.working = root / "input", root / "working"
-        self.input.mkdir(parents=True)
-        self.replaced = 0
-
-    def mount(self, kind, name, source) -> Path:
-        """Shows a copy of a folder, read-only, where the host would."""
-        owner, _, slug = name.rpartition("/")
-        place = self.input / self.mounts[kind].format(owner=owner, slug=slug)
-        shutil.copytree(source, place)
-        self.substitute(place)
-        for path in [*place.rglob("*"), place]:
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        return place
-
-    def substitute(self, folder):
-        """Puts the root where the files say `/kaggle`; nothing else."""
-        self.replaced += move("/kaggle", self.root, folder)
-
-    def listing(self):
-        """All there is to see of the inputs: root may write in spite of
-        permissions, but not without a trace."""
-        return {
-            path: (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in self.input.rglob("*")
-        }
-
-    def run(self, folder, kernel, parameters) -> str:
-        """Runs a packed notebook as Kaggle would; what it printed."""
-        here = Path(tempfile.mkdtemp(dir=self.root), "notebook")
-        shutil.copytree(folder, here)
-        before = self.replaced
-        self.substitute(here)
-        assert self.replaced > before
-        self.working.mkdir()
-        shown = self.listing()
-        mine = ("PYTHONPATH", "VIRTUAL_ENV")
-        kept = {k: v for k, v in os.environ.items() if k not in mine}
-        done = subprocess.run(
-            [self.image, "-c", RUNNER, here / kernel["code_file"], parameters],
-            capture_output=True,
-            text=True,
-            cwd=self.working,
-            env={
-                **kept,
-                "MPLBACKEND": "Agg",
-                "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-                # A mount keeps no byte code either.
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-        )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        assert self.listing() == shown
-        return done.stdout
-
-    def keep(self, name):
-        """Makes the working folder an attached output."""
-        place = self.mount("notebook", name, self.working)
-        shutil.rmtree(self.working)
-        return place
-
-
-QUICK = {
-    "01_explore_data": "",
-    "02_pretrain": "steps, batch_size, evaluate_every = 6, 16, 3\n",
-    "03_finetune": "steps, batch_size, evaluate_every = 6, 16, 3\n",
-    "04_tta_inference": "",
-    "05_ensemble": "evaluations = 12\n",
-}
+        count += times
+    assert count
 
 
 def upload(folder, place):
     """Unpacks the data set as Kaggle does what its client sends."""
-    shutil.copytree(folder, place, ignore=lambda *_: ["kit"])
-    (place / "dataset-metadata.json").unlink()
-    archive = shutil.make_archive(place / "kit", "zip", folder / "kit")
-    shutil.unpack_archive(archive, place / "kit")
-    Path(archive).unlink()
+    place.mkdir(parents=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            archive = shutil.make_archive(place / path.name, "zip", path)
+            shutil.unpack_archive(archive, place / path.name)
+            Path(archive).unlink()
+        elif path.name != "dataset-metadata.json":
+            shutil.copy(path, place)
 
 
-def parameters(name, real):
-    lines = QUICK[name]
-    if name in NAMES[1:4]:
-        lines += f"members = {','.join(MEMBERS)!r}\n"
-    if name == "02_pretrain" and real:
-        lines += "scale = 'tiny'\n"
-    return lines
+def freeze(folder):
+    """Makes a mount that cannot be written, and the state to prove it by:
+    root may write in spite of permissions, but not without a trace."""
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def listing(folder):
+    paths = folder.rglob("*")
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in paths}
+
+
+@pytest.fixture
+def kaggle_host(tmp_path, image, sample, offline):
+    """A root in place of `/kaggle` with the kit and real shards attached."""
+    root = tmp_path / "kaggle"
+    mounts = root / "input"
+    packed = tmp_path / "packed"
+    kernels = kaggle.pack("me", ["you/test"], packed)
+    kit = mounts / "datasets" / "me" / kaggle.KIT
+    upload(packed / kaggle.KIT, kit)
+    move("/kaggle", root, kit)
+    competition = mounts / "competitions" / kaggle.COMPETITION
+    for split, part in {"train": "frame", "validate": "validate"}.items():
+        folder = "frame-sample" if split == "train" else "validate-sample"
+        place = competition / folder / part
+        place.mkdir(parents=True)
+        shutil.copy(Path(sample, split, f"{split}00.tfrecord"), place)
+    # Kaggle's vocabulary lists the segment classes alone.
+    classes = pd.read_csv(Path(sample, "segment_label_ids.csv"))
+    names = pd.read_csv(Path(sample, "vocabulary.csv"), keep_default_na=False)
+    names = names[names["Index"].isin(classes["Index"])]
+    names.to_csv(competition / "vocabulary.csv", index=False)
+    shutil.copytree(Path(sample, "test"), mounts / "datasets/you/test")
+    freeze(mounts)
+    return root, packed, kernels, kit
+
+
+def run_kernel(python, notebook, root, parameters):
+    """Runs a packed notebook as Kaggle would; what it printed."""
+    move("/kaggle", root, notebook.parent)
+    (root / "working").mkdir()
+    before = listing(root / "input")
+    done = subprocess.run(
+        [python, "-c", RUNNER, notebook, parameters],
+        capture_output=True,
+        text=True,
+        cwd=root / "working",
+        env={
+            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            "MPLBACKEND": "Agg",
+            "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+            # A mount keeps no byte code either.
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert listing(root / "input") == before
+    return done.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_notebooks_run_on_kaggle_in_a_chain(
-    layout, sample, image, tmp_path, offline
-):
-    """In the new mounts with shards as the competition and users attach them,
-    members ranked apart; in the old ones with an attached sample."""
-    real = layout == "new"
-    packed = tmp_path / "build"
-    kernels = kaggle.pack("me", folder=packed)
-    host = Host(tmp_path / "kaggle", layout, image)
-    upload(packed / kaggle.KIT, tmp_path / "uploaded")
-    kit = host.mount("dataset", f"me/{kaggle.KIT}", tmp_path / "uploaded")
-    assert host.replaced  # in the kit
-    if real:
-        competition(sample, tmp_path / "competition")
-        host.mount("competition", kaggle.COMPETITION, tmp_path / "competition")
-        host.mount("dataset", "you/yt8m-test", Path(sample, "test"))
-    else:
-        host.mount("dataset", "you/simulated", sample)
+def test_the_notebooks_run_on_kaggle_in_a_chain(kaggle_host, image, sample):
+    root, packed, kernels, kit = kaggle_host
     for kernel in kernels:
-        name = Path(kernel["code_file"]).stem
-        apart = MEMBERS if real and name == "04_tta_inference" else [""]
-        for member in apart:
-            given = parameters(name, real)
-            given += f"members = {member!r}\n" if member else ""
-            printed = host.run(packed / name, kernel, given)
-            assert f"kit: {kit}/kit/__init__.py" in printed
-            if name != NAMES[-1]:
-                host.keep(kernel["id"] + member)
+        notebook = packed / Path(kernel["code_file"]).stem / kernel["code_file"]
+        given = quick(Path("notebooks", kernel["code_file"]))
+        printed = run_kernel(image, notebook, root, given)
+        assert f"kit: {kit}/kit/__init__.py" in printed
+        assert "SIMULATED" not in printed
+        output = root / "input" / "notebooks" / kernel["id"]
+        output.parent.mkdir(exist_ok=True, parents=True)
+        (root / "working").rename(output)
+        freeze(output)
     assert f"skopt: {kit}/scikit_optimize-" in printed
-    assert ("SIMULATED" in printed) == (not real)
-    assert all(member in printed for member in (*MEMBERS, "Logistic"))
-    classes = data.read_segment_classes(sample)
-    checked = submission.validate(
-        host.working / "ensemble/submission.csv", class_ids=classes
-    )
+    assert all(member in printed for member in MEMBERS)
+    classes = pd.read_csv(Path(sample, "segment_label_ids.csv"))["Index"]
+    path = output / "outputs" / "ensemble" / "submission.csv"
+    checked = submission.validate(path, class_ids=classes.to_numpy())
     assert checked["classes"] == len(classes) and checked["segments"] > 0
 
 
 # The cell that finds the kit, on Colab.
 
 COLAB = """
-import json, os, sys, types
-def mount(place):
-    print("mounted", place)
-    os.symlink(sys.argv[2], place)
-sys.modules["google.colab"] = types.ModuleType("google.colab")
-sys.modules["google.colab"].drive = types.SimpleNamespace(mount=mount)
+import json, sys
 cells = json.load(open(sys.argv[1]))["cells"]
 code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
 exec(compile(code[1], "<cell>", "exec"), {"__name__": "__main__"})
-import kit, skopt
+import kit
 from kit import runtime
+runtime.install_missing()
+import skopt
 print("kit:", kit.__file__)
 print("skopt:", skopt.__file__)
-print("workspace:", runtime.workspace())
-exec(sys.argv[3])
+print("data:", runtime.find_data("find", ".", 0))
 """
 
 
-@pytest.fixture
-def colab(tmp_path, image):
-    """Runs the second code cell under a root in place of `/content`."""
+@pytest.mark.slow
+def test_on_colab_the_kit_and_the_data_on_drive_are_found(
+    tmp_path, image, sample, offline
+):
     root = tmp_path / "content"
-    (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
-    shutil.copytree("notebooks", root / "opened")
-    assert move("/content", root, root / "opened")
-
-    def run(then="", **environment):
-        notebook = root / "opened" / "05_ensemble.ipynb"
-        kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        return subprocess.run(
-            [image, "-c", COLAB, notebook, tmp_path / "drive", then],
-            capture_output=True,
-            text=True,
-            cwd=root,
-            env={**kept, "COLAB_RELEASE_TAG": "release", **environment},
-        )
-
-    return root, tmp_path / "drive" / "MyDrive", run
-
-
-@pytest.mark.slow
-def test_on_colab_a_clone_is_found_and_what_is_missing_installed(
-    colab, image, offline
-):
-    root, drive, run = colab
-    shutil.copytree("kit", root / "clone" / "kit")
-    assert move("/content", root, root / "clone")
-    done = run(f"print(runtime.workspace('{root}/drive/MyDrive/results'))")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert f"kit: {root}/clone/kit/__init__.py" in lines
-    (skopt,) = image.parents[1].glob("lib/*/site-packages/skopt")
-    assert f"skopt: {skopt}/__init__.py" in lines
-    # Drive is asked for only when it is named.
-    assert lines[-3:] == [
-        f"workspace: {root}/outputs",
-        f"mounted {root}/drive",
-        f"{root}/drive/MyDrive/results",
-    ]
-    assert (drive / "results").is_dir()
-
-
-@pytest.mark.slow
-def test_on_colab_the_kit_on_drive_is_found_with_its_wheels(
-    colab, sample, tmp_path, wheels
-):
-    root, drive, run = colab
-    kaggle.pack(
-        "me",
-        folder=tmp_path / "packed",
-        fetch=lambda folder: shutil.copytree(
-            wheels, folder, dirs_exist_ok=True
-        ),
-    )
-    upload(tmp_path / "packed" / kaggle.KIT, drive / "kit-to-share")
-    assert move("/content", root, drive)
+    drive = root / "drive" / "MyDrive"
+    kaggle.pack("me", ["sample"], tmp_path / "packed")
+    upload(tmp_path / "packed" / kaggle.KIT, drive / kaggle.KIT)
     for split in ("train", "validate"):
         shutil.copytree(Path(sample, split), drive / "yt8m" / split)
-    done = run(
-        "found, is_sample = runtime.find_data(None, '.', 0, ('validate',))\n"
-        "print(is_sample, *found)",
-        PIP_NO_INDEX="1",
+    shutil.copytree("notebooks", root / "opened")
+    move("/content", root, root)
+    done = subprocess.run(
+        [image, "-c", COLAB, root / "opened" / "05_ensemble.ipynb"],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == f"mounted {root}/drive"
-    there = f"{root}/drive/MyDrive"
-    assert f"kit: {there}/kit-to-share/kit/__init__.py" in lines
-    assert any("skopt: " in line and ".whl/skopt/" in line for line in lines)
-    assert f"workspace: {there}/yt8m-outputs" in lines
-    assert lines[-1].startswith("False ") and "yt8m/validate" in lines[-1]
-
-
-@pytest.mark.slow
-def test_on_colab_without_a_kit_the_error_says_so(colab):
-    done = colab[2]()
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError")
-    assert "'kit'" in done.stderr.splitlines()[-1]
+    kit, skopt, data = done.stdout.strip().splitlines()[-3:]
+    assert kit == f"kit: {drive}/{kaggle.KIT}/kit/__init__.py"
+    assert f"{drive}/{kaggle.KIT}/scikit_optimize-" in skopt
+    for split in ("train", "validate"):
+        assert f"{drive}/yt8m/{split}'" in data

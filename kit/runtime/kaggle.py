@@ -107,7 +107,7 @@ def _write(path, content):
 if __name__ == "__main__":
     owner, data = sys.argv[1:]
     try:
-        kernels = pack(owner, [name for name in data.split(",") if name])
+        kernels = pack(owner, data.replace(",", " ").split())
     except ValueError as error:
         sys.exit(str(error))
     print(TEXT)
