@@ -174,10 +174,12 @@ def read_row(file, place):
 
 def check_once(path, place, rows) -> None:
     """Refuses a list that has one of its rows, of any table, twice."""
-    values, first = np.unique(rows, return_index=True)
-    if len(values) < len(rows):
-        again = np.setdiff1d(np.arange(len(rows)), first)[0] + 1
-        raise _refusal(path, place, f"pair {again} is one that came before")
+    index = np.arange(len(rows))
+    last = np.empty(rows.max(initial=-1) + 1, int)
+    last[rows] = index
+    if (last[rows] != index).any():
+        pair = np.argmax(last[rows] != index) + 1
+        raise _refusal(path, place, f"pair {pair} is listed again after it")
 
 
 def _check_header(line):
@@ -217,7 +219,7 @@ def _segments_of(line):
         pairs = text.split(b" ")
         bad = next((p for p in pairs if not _PAIR.fullmatch(p)), text)
         raise ValueError(f"{bad[:40]!r} is not id:start")
-    return video_ids, starts
+    return video_ids.astype(f"S{letters.max()}"), starts
 
 
 def _parsed(text):
@@ -236,7 +238,7 @@ def _parsed(text):
         na_filter=False,
         quoting=csv.QUOTE_NONE,
     )
-    return table["video_id"].to_numpy().astype("S"), table["start"].to_numpy()
+    return table["video_id"].to_numpy("S"), table["start"].to_numpy()
 
 
 def _unquoted(field):

@@ -10,8 +10,8 @@ from kit.ranking import Ranking
 from tests.test_ranking import listed
 
 
-def literal_fusion(members, weights, class_id, k, method="rank", constant=0.0):
-    """The definition word by word, with dictionaries."""
+def literal_fusion(members, weights, class_id, method="rank", constant=0.0):
+    """The definition word by word: what each listed segment is worth."""
     lists = []
     for member, weight in zip(members, weights, strict=True):
         entries = listed(member, class_id)
@@ -25,12 +25,11 @@ def literal_fusion(members, weights, class_id, k, method="rank", constant=0.0):
         lowest = 0 if method == "rank" else min(values)
         share = weight / sum(weights)
         lists.append((share, dict(zip(entries, values, strict=True)), lowest))
-    total = {segment: 0.0 for _, own, _ in lists for segment in own}
-    for segment in total:
-        for share, own, lowest in lists:
-            total[segment] += share * own.get(segment, lowest)
-    best = [(-np.float32(value), segment) for segment, value in total.items()]
-    return [(segment, -value) for value, segment in sorted(best)[:k]]
+    return {
+        segment: sum(share * own.get(segment, low) for share, own, low in lists)
+        for _, entries, _ in lists
+        for segment in entries
+    }
 
 
 @st.composite
@@ -72,12 +71,16 @@ def test_fusion_is_its_definition(method, ensemble):
     classes = {int(c) for member in weighing for c in member.class_ids}
     assert fused.class_ids.tolist() == sorted(classes)
     for class_id in classes:
-        expected = literal_fusion(
-            members, weights, class_id, k, method, constant
-        )
-        scores = fused.scores[fused.span(class_id)]
-        np.testing.assert_allclose(scores, [s for _, s in expected], rtol=1e-6)
-        assert listed(fused, class_id) == [segment for segment, _ in expected]
+        worth = literal_fusion(members, weights, class_id, method, constant)
+        own = listed(fused, class_id)
+        scores = fused.scores[fused.span(class_id)].tolist()
+        assert len(own) == min(k, len(worth))
+        expected = [worth.pop(segment) for segment in own]
+        np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-7)
+        # The best are listed, and equal scores by (video_id, start).
+        assert max(worth.values(), default=-np.inf) < min(expected) + 1e-6
+        ties = [(-score, s) for score, s in zip(scores, own, strict=True)]
+        assert ties == sorted(ties)
 
 
 @settings(deadline=None, max_examples=25)
@@ -120,6 +123,17 @@ def test_means_of_scores_by_hand():
         (b"b", 0),
         (b"c", 0),
     ]
+
+
+@pytest.mark.parametrize("method", ["rank", "mean", "logit"])
+def test_a_class_may_be_empty_or_missing_in_a_member(method):
+    ids, starts = ["a", "b"], [0, 0]
+    full = Ranking.from_scores([[0.1, 0.2], [0.9, 0.8]], [1, 2], ids, starts)
+    empty = Ranking([1], ids, starts, [0, 0], [], [])
+    fused = fuse([full, empty], [1, 1], method=method)
+    for class_id in (1, 2):
+        assert listed(fused, class_id) == [(b"b", 0), (b"a", 0)]
+    assert listed(fuse([empty, empty], [1, 1], method=method), 1) == []
 
 
 def test_probabilities_of_0_and_1_have_finite_logits():

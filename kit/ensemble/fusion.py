@@ -62,11 +62,11 @@ def fuse(
     for class_id in class_ids:
         lists = []
         for ranking, row, weight in members:
-            listed = ranking.indices(class_id)
-            if len(listed):
-                values = list_values(ranking, class_id, method, constant)
-                listed = listed if row is None else row[listed]
-                lists.append((listed, weight, *values))
+            own = ranking.indices(class_id)
+            gains, lowest = list_gains(ranking, class_id, method, constant)
+            lists.append(
+                (own if row is None else row[own], weight, gains, lowest)
+            )
         best = _fused(lists, len(starts), k)
         scores.append(best[0])
         order.append(best[1])
@@ -116,31 +116,33 @@ def _fused_row(files, class_id, constant, k):
     lists = []
     for (file, places, weight), own in zip(files, rows, strict=True):
         submission.check_once(file.name, places[class_id], own)
-        lists.append((own, weight, _rank_values(len(own), constant), 0.0))
+        lists.append((own, weight, _rank_gains(len(own), constant), 0.0))
     _, best = _fused(lists, len(starts), k)
     return class_id, submission.segment_names(video_ids[best], starts[best])
 
 
 def _fused(lists, num_segments, k):
-    """`(scores, rows)` best first of `(rows, weight, values, lowest)` lists."""
+    """`(scores, rows)` best first of `(rows, weight, gains, lowest)` lists."""
+    rows = np.concatenate([rows for rows, *_ in lists]).astype(np.int64)
+    gains = np.concatenate([weight * gains for _, weight, gains, _ in lists])
     listed = np.zeros(num_segments, bool)
-    for rows, *_ in lists:
-        listed[rows] = True
+    listed[rows] = True
     union = np.flatnonzero(listed)
-    place = np.empty(num_segments, np.uint32)
-    place[union] = np.arange(len(union))
-    total = np.zeros(len(union))
-    for rows, weight, values, lowest in lists:
-        given = np.full(len(union), lowest)
-        given[place[rows]] = values
-        total += weight * given
+    base = sum(weight * lowest for _, weight, _, lowest in lists)
+    total = np.bincount(rows, gains, num_segments)[union] + base
     return best_first(total, union, k)
 
 
-def list_values(ranking, class_id, method, constant):
-    """What a member gives to its list of a class, and to all else."""
-    if method == "rank":
-        return _rank_values(len(ranking.indices(class_id)), constant), 0.0
+def list_gains(ranking, class_id, method, constant):
+    """What a member gives to its list of a class.
+
+    Returns:
+        `(gains, lowest)`: what it gives to all segments, and `(n,)` how much
+        more to those that it lists.
+    """
+    length = len(ranking.indices(class_id))
+    if method == "rank" or not length:
+        return _rank_gains(length, constant), 0.0
     if ranking.scores is None:
         raise ValueError(
             "A mean of scores needs members with scores; fuse by rank. "
@@ -155,10 +157,10 @@ def list_values(ranking, class_id, method, constant):
     if method == "logit":  # finite also at 0 and 1, as float32 has them
         values = values.clip(np.finfo(np.float32).tiny, 1 - 2**-25)
         values = np.log(values) - np.log1p(-values)
-    return values, values.min()
+    return values - values.min(), values.min()
 
 
-def _rank_values(length, constant):
+def _rank_gains(length, constant):
     return 1 / (constant + np.arange(1, length + 1))
 
 

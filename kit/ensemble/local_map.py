@@ -7,7 +7,7 @@ from kit.ensemble.fusion import (
     K,
     check_method,
     check_weights,
-    list_values,
+    list_gains,
     shared_table,
 )
 from kit.metrics.precision import average_precisions
@@ -65,28 +65,15 @@ class LocalMap:
                 "segments"
             )
         self.ranks = np.array([self.pairs.ranks(r, k) for r in self.rankings])
-        self.values = np.array(
-            [
-                self._values(ranking, ranks)
-                for ranking, ranks in zip(
-                    self.rankings, self.ranks, strict=True
-                )
-            ]
-        )
-
-    def _values(self, ranking, ranks):
-        """What a member gives to each rated pair."""
-        values = np.zeros(len(ranks))
-        for column, class_id in enumerate(self.class_ids):
-            if len(ranking.indices(class_id)):
-                listed, lowest = list_values(
-                    ranking, class_id, self.method, self.constant
-                )
-                own = self.pairs.column == column
-                # By rank from 1; what is not listed has 0 or -1.
-                by_rank = np.append(lowest, listed)
-                values[own] = by_rank[ranks[own].clip(min=0)]
-        return values
+        self.gains = np.zeros(self.ranks.shape)
+        self.lowest = np.zeros((len(self.rankings), len(self.class_ids)))
+        for member, ranking in enumerate(self.rankings):
+            for column, class_id in enumerate(self.class_ids):
+                gains, lowest = list_gains(ranking, class_id, method, constant)
+                self.lowest[member, column] = lowest
+                own = np.flatnonzero(self.pairs.column == column)
+                own = own[self.ranks[member, own] > 0]
+                self.gains[member, own] = gains[self.ranks[member, own] - 1]
 
     def __call__(self, weights) -> float:
         """MAP of the members fused with these weights."""
@@ -94,10 +81,16 @@ class LocalMap:
 
     def precisions(self, weights) -> np.ndarray:
         """AP `(C,)` of each of `class_ids`; NaN without positives."""
-        weights, pairs = check_weights(weights, len(self.values)), self.pairs
-        total = np.zeros(len(pairs.column))
-        for weight, values in zip(weights, self.values, strict=True):
-            total += weight * values
+        weights, pairs = check_weights(weights, len(self.ranks)), self.pairs
+        # The sums of `fuse`, in its order: equal to the last bit.
+        total, base = (
+            np.zeros(len(pairs.column)),
+            np.zeros(len(pairs.class_ids)),
+        )
+        for member, weight in enumerate(weights):
+            total += weight * self.gains[member]
+            base += weight * self.lowest[member]
+        total += base[pairs.column]
         listed = (self.ranks[weights > 0] > 0).any(axis=0)
         order = np.lexsort((-total.astype(np.float32), pairs.column))
         order = order[listed[order]]

@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 
 @dataclasses.dataclass(eq=False)
@@ -257,8 +256,8 @@ def one_table(lists):
     if ids.itemsize <= 5:  # with a start of six digits, below 2 ** 63
         video = (sort_key(ids) >> np.uint64(24)).astype(np.int64)
     else:
-        video, _ = pd.factorize(sort_key(ids), sort=True)
-    row, codes = pd.factorize(video * step + starts, sort=True)
+        _, video = np.unique(sort_key(ids), return_inverse=True)
+    codes, row = np.unique(video * step + starts, return_inverse=True)
     table_ids = np.empty(len(codes), ids.dtype)
     table_starts = np.empty(len(codes), np.int32)
     table_ids[row], table_starts[row] = ids, starts

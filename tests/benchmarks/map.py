@@ -56,7 +56,7 @@ def literal_precision(names, scores, truths, k):
             if truths[name]:
                 hits += 1
                 total += hits / seen
-    return total / min(sum(truths.values()), k)
+    return total / sum(truths.values())
 
 
 def mean_ap(arguments):
@@ -71,9 +71,10 @@ def mean_ap(arguments):
     begun = time.perf_counter()
     value = metrics.mean_average_precision(ranking, ratings, k=options.k)
     ours = time.perf_counter() - begun
-    own = metrics.per_class_table(
-        ranking, ratings, range(options.slice), options.k
-    )["average_precision"]
+    own = [
+        metrics.mean_average_precision(ranking, ratings, [class_id], options.k)
+        for class_id in range(options.slice)
+    ]
     reference, gap = 0.0, 0.0
     for class_id in range(options.slice):
         span = ranking.span(class_id)

@@ -6,8 +6,7 @@ import time
 import numpy as np
 
 from kit import metrics
-from kit.ensemble import fuse, search_weights
-from kit.ensemble.local_map import LocalMap
+from kit.ensemble import LocalMap, fuse
 from kit.ranking import Ranking
 from tests.benchmarks.fuse import fuse_lists
 from tests.benchmarks.map import literal_precision
@@ -72,20 +71,19 @@ def regenerate(members, ratings, weights, classes, k):
                 strict=True,
             )
             lists.append(list(pairs))
-        fused = fuse_lists(lists, weights, k)
+        fused = [segment for segment, _ in fuse_lists(lists, weights, k)]
         places = range(len(fused), 0, -1)
         values.append(literal_precision(fused, places, truths, k))
     return values
 
 
 def weight_search(arguments):
-    """Prints the comparison, and times a whole search where asked."""
+    """Prints the comparison."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--classes", type=int, default=1_000)
     parser.add_argument("--segments", type=int, default=20_000)
     parser.add_argument("--rated", type=int, default=18)
     parser.add_argument("--slice", type=int, default=3)
-    parser.add_argument("--search", type=int, default=0, metavar="EVALUATIONS")
     options = parser.parse_args(arguments)
     members, ratings = make_case(
         options.classes, options.segments, options.rated
@@ -113,17 +111,6 @@ def weight_search(arguments):
         ["kit's own fusion and MAP", whole],
         ["dictionaries and a loop (extrapolated)", slow],
     ]
-    if options.search:
-        begun = time.perf_counter()
-        search_weights(
-            members, ratings, max_evaluations=options.search, patience=10**6
-        )
-        rows.append(
-            [
-                f"a search of {options.search} evaluations and two folds",
-                time.perf_counter() - begun,
-            ]
-        )
     table(
         f"Local MAP of {len(members)} members, {len(ratings['label']):,} "
         f"rated pairs, {options.classes:,} classes, {options.segments:,} "
