@@ -12,6 +12,7 @@ from kit.spec import FrameSpec
 from kit.splits import EVERY_VIDEO, Part
 
 FRAMING = 16  # bytes of length and checksums that TFRecord adds to a record
+COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
 
 
 def read_shard(
@@ -19,7 +20,6 @@ def read_shard(
     spec: FrameSpec,
     num_classes: int | None = None,
     class_ids=None,
-    with_frames: bool = True,
     problems: list | None = None,
 ) -> Iterator[Video]:
     """Reads and checks the videos of one shard.
@@ -29,7 +29,6 @@ def read_shard(
         spec: What a frame looks like.
         num_classes: Where given, the videos must have labels below it.
         class_ids: Where given, rated classes must be among these ids.
-        with_frames: Whether to read the frames too.
         problems: Where given, bad records are left out, and so is what
             follows damage in the file; file, record number, field and problem
             of each are appended here.
@@ -37,9 +36,8 @@ def read_shard(
     Raises:
         ValueError: Where the file or a record is bad.
     """
-    rules = spec, num_classes, class_ids, with_frames
-    for _, video in _videos(as_paths(path), rules, problems):
-        yield video
+    rules = spec, num_classes, class_ids
+    return _videos(as_paths(path), rules, problems)
 
 
 def check(
@@ -55,17 +53,15 @@ def check(
 
     Returns:
         A row a problem: `file`, `record` (its number, from 0), `field` and
-        `problem`. Where a file is damaged the field is `"file"`, and nothing
-        from that record on can be read.
+        `problem`. Damage in a file is a problem of the field `"record"`, and
+        nothing from that record on can be read.
     """
     problems = []
-    for _ in _videos(
-        as_paths(shards), (spec, num_classes, class_ids), problems
-    ):
+    rules = spec, num_classes, class_ids
+    for _ in _videos(as_paths(shards), rules, problems):
         pass
-    return pd.DataFrame(
-        problems, columns=["file", "record", "field", "problem"]
-    )
+    columns = ["file", "record", "field", "problem"]
+    return pd.DataFrame(problems, columns=columns)
 
 
 def ratings(
@@ -90,20 +86,16 @@ def ratings(
         at one frame a second), `label` (vocabulary id), `score` (0 or 1).
 
     Raises:
-        ValueError: For bad input, and where the part has no *yes*.
+        ValueError: For bad input, and where the part has no rating that says
+            yes.
     """
     problems = problem_list(on_error)
     rules = spec, None, class_ids, False
-    rows = [
-        (video.video_id.decode(), *rating)
-        for _, video in _videos(as_paths(shards), rules, problems)
-        for rating in zip(
-            video.starts.tolist(),
-            video.classes.tolist(),
-            video.scores.tolist(),
-            strict=True,
-        )
-    ]
+    rows = []
+    for video in _videos(as_paths(shards), rules, problems):
+        columns = video.starts, video.classes, video.scores
+        values = zip(*(column.tolist() for column in columns), strict=True)
+        rows += [(video.video_id.decode(), *rating) for rating in values]
     warn_left_out(problems)
     if not rows:
         raise ValueError(
@@ -114,9 +106,9 @@ def ratings(
     table = table[part.select(table["video_id"])].reset_index(drop=True)
     if not table["score"].any():
         raise ValueError(
-            "A part must hold a rating that says yes: give more shards, or "
-            "hold out another share of the videos. Received: "
-            f"part={part}, {len(table)} of {len(rows)} ratings"
+            "The ratings of a part must say yes at least once: give more "
+            "shards, or hold out another share of the videos. "
+            f"Received: part={part} with {len(table)} of {len(rows)} ratings"
         )
     return table
 
@@ -127,16 +119,14 @@ def find_video(shards, video_id: str, spec: FrameSpec) -> np.ndarray:
     Raises:
         ValueError: Where no shard holds it.
     """
-    wanted = video_id.encode()
-    for path in as_paths(shards):
-        for number, record in _records(path, None):
-            if wanted in record:  # a fast no to almost every record
-                video = _parse(path, number, record, (spec,), None)
-                if video.video_id == wanted:
-                    return video.frames
+    paths = as_paths(shards)
+    for path in paths:
+        for video in read_shard(path, spec):
+            if video.video_id == video_id.encode():
+                return video.frames
     raise ValueError(
-        "The video must be in one of the shards. "
-        f"Received: video_id={video_id!r}, {len(as_paths(shards))} shards"
+        "The video must be in one of the shards: give others. "
+        f"Received: video_id={video_id!r}, {len(paths)} shards"
     )
 
 
@@ -151,108 +141,107 @@ def problem_list(on_error: str) -> list | None:
 
 
 def warn_left_out(problems: list | None) -> None:
-    """Warns once of what reading left out: how much of which files, and why."""
+    """Warns once of what was left out: how much of which files, and why."""
     if not problems:
         return
-    files = {}
-    for path, number, field, problem in problems:
-        files.setdefault(path, []).append(
-            f"record {number}, {field}: {problem}"
-        )
+    table = pd.DataFrame(problems, columns=["file", "record", "field", "why"])
     lines = [
-        f"{path}: {len(found)} left out, the first is {found[0]}"
-        for path, found in files.items()
+        f"{path}: {len(bad)} left out, the first is record "
+        f"{bad['record'].iloc[0]}, {bad['field'].iloc[0]}: {bad['why'].iloc[0]}"
+        for path, bad in table.groupby("file")
     ]
     warnings.warn("Bad input was left out:\n" + "\n".join(lines), stacklevel=3)
 
 
-def _videos(paths, rules, problems) -> Iterator[tuple[str, Video]]:
-    """The checked videos of some shards, each with its path."""
-    seen = {}
+def _videos(paths, rules, problems) -> Iterator[Video]:
+    """The checked videos of some shards."""
+    seen = set()
     for path in paths:
-        for number, record in _records(path, problems):
-            video = _parse(path, number, record, rules, problems)
-            if video is None:
+        for number, size, record in _records(path):
+            try:
+                video = examine(path, number, size, record, *rules)
+                if video is not None and video.video_id in seen:
+                    raise BadRecord(
+                        "id",
+                        "An id must occur once, and another record has "
+                        f"{video.video_id!r} too: give each partition and "
+                        "each shard once.",
+                    )
+            except BadRecord as bad:
+                if problems is None:
+                    raise bad.at(path, number) from None
+                problems.append((path, number, bad.field, bad.problem))
                 continue
-            if video.video_id not in seen:
-                seen[video.video_id] = path, number
-                yield path, video
-                continue
-            first_path, first = seen[video.video_id]
-            problem = (
-                f"An id must occur once, {video.video_id!r} is also record "
-                f"{first} of {first_path!r}: give each partition and each "
-                "shard once."
-            )
-            _report(problems, (path, number, "id", problem))
+            if video is not None:
+                seen.add(video.video_id)
+                yield video
 
 
-def _parse(path, number, record, rules, problems) -> Video | None:
-    """A checked video, or None where it is bad and left out."""
-    try:
-        return parse(record, *rules)
-    except BadRecord as bad:
-        _report(problems, (path, number, bad.field, bad.problem))
+def _records(path) -> Iterator[tuple[int, int, bytes]]:
+    """Of each record its number, the bytes of the file before it, and itself.
 
-
-def examine(path, number, record, size, spec, num_classes) -> bool:
-    """Says what is wrong with a record that the graph does not take.
-
-    Args:
-        record: Its bytes; none for what comes after the last one.
-        size: Bytes of all records before it, their framing included.
-
-    Returns:
-        Whether there is such a record, and nothing wrong with it.
-
-    Raises:
-        ValueError: Where the record is bad or the file damaged.
+    An empty record ends the file, wherever TensorFlow stops to read it.
     """
-    if record:
-        _parse(path, number, record, (spec, num_classes), None)
-        return True
-    _check_end(path, number, size, None)
-    return False
-
-
-def _report(problems, problem):
-    """Notes a problem; raises it where there is no list to note it in."""
-    if problems is None:
-        path, number, field, text = problem
-        raise ValueError(
-            f"{text} Received: file={path!r}, record={number}, field={field!r}"
-        ) from None
-    problems.append(problem)
-
-
-def _records(path, problems) -> Iterator[tuple[int, bytes]]:
-    """Numbers and bytes of the records of a file, up to its end or damage."""
     import tensorflow as tf
 
     number, size = 0, 0
-    dataset = tf.data.TFRecordDataset(path).ignore_errors()
-    dataset = dataset.with_options(quiet_options())
-    for record in dataset.as_numpy_iterator():
-        yield number, record
+    records = tf.data.TFRecordDataset(path).ignore_errors()
+    for record in records.with_options(quiet_options()).as_numpy_iterator():
+        yield number, size, record
         number += 1
-        size += len(record) + FRAMING
-    _check_end(path, number, size, problems)
+        size += FRAMING + len(record)
+    yield number, size, b""
 
 
-def _check_end(path, number, size, problems):
-    """Reports a file of which no more than `size` bytes could be read."""
+def examine(path, number, size, record, *rules) -> Video | None:
+    """The video of a record, or None for a good end of the file.
+
+    Args:
+        path, number: File of the record, and its place there, from 0.
+        size: Bytes of the file before it.
+        record: Its bytes; none at the end.
+        *rules: As `parse` takes them.
+
+    Raises:
+        BadRecord: Where the record is bad, or the file goes on.
+        ValueError: Where it is no file that can be read.
+    """
     import tensorflow as tf
 
-    # TensorFlow takes a cut in the first bytes of a record for the end.
+    if record:
+        return parse(record, *rules)
     try:
-        length = tf.io.gfile.stat(path).length
+        with tf.io.gfile.GFile(path, "rb") as file:
+            head, length = file.read(2), file.size()
     except tf.errors.OpError as error:
         raise ValueError(
             "A shard must be a file that can be read. "
             f"Received: file={path!r}, error={error.message!r}"
         ) from error
-    if size != length or not size:
-        _report(problems, (path, number, "record", _damage(path, number)))
+    # TensorFlow takes a cut in the first bytes of a record for the end.
+    if not size or size != length:
+        raise BadRecord("record", _damage(head, number))
+    return None
+
+
+def _damage(head: bytes, number: int) -> str:
+    """What is wrong with a file that cannot be read from a record on."""
+    if head in COMPRESSED:
+        return (
+            "A shard must not be compressed, and this file is: decompress it "
+            "first (`gunzip` where it is gzip)."
+        )
+    if not head:
+        return "A shard must hold records, and this file is empty: download it."
+    if number == 0:
+        return (
+            "A shard must be a TFRecord file, and this is none, or damaged "
+            "from its first record on: look what it is, or download it again."
+        )
+    return (
+        "A shard must be a whole TFRecord file, and nothing from this record "
+        "on can be read: download the file again."
+    )
 
 
 def quiet_options():
@@ -267,27 +256,3 @@ def quiet_options():
     options.autotune.enabled = False
     options.deterministic = True
     return options
-
-
-def _damage(path, number) -> str:
-    """What is wrong with a file, by its first bytes."""
-    import tensorflow as tf
-
-    with tf.io.gfile.GFile(path, "rb") as file:
-        head = file.read(2)
-    if head in (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda"):
-        return (
-            "A shard must not be compressed, and this file is: decompress it "
-            "first (`gunzip` where it is gzip)."
-        )
-    if number:
-        return (
-            "A shard must be a whole TFRecord file, and nothing from this "
-            "record on can be read: download the file again."
-        )
-    if head:
-        return (
-            "A shard must be a TFRecord file, and this is none, or damaged "
-            "from its first record on: look what it is, or download it again."
-        )
-    return "A shard must hold records, and this file is empty: download it."

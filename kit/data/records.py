@@ -48,6 +48,13 @@ class BadRecord(ValueError):
         self.field = field
         self.problem = problem
 
+    def at(self, path: str, number: int) -> ValueError:
+        """The error of a record that is not left out."""
+        return ValueError(
+            f"{self.problem} Received: file={path!r}, record={number}, "
+            f"field={self.field!r}"
+        )
+
 
 def parse(
     record: bytes,
