@@ -29,9 +29,7 @@
 # **Score to expect**: none yet, but the score of a random order to beat.
 
 # %% tags=["parameters"]
-data_dir = (
-    "find"  # folder or glob of shards; "find": attached ones, or a sample
-)
+data_dir = "find"  # folder of shards; "find": attached ones, or a sample
 output_dir = "outputs"  # where results go
 seed = 0  # of the simulated sample
 holdout_fraction = 300 / 3844  # share of the videos that is never trained on
@@ -47,9 +45,9 @@ import sys
 from glob import glob
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-drive = "/content/drive/MyDrive/yt8m-segment-kit"
+DRIVE = "/content/drive/MyDrive/yt8m-segment-kit"
 attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
-sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
+sys.path += [".", "..", f"{sys.path[0]}/..", DRIVE, *attached]
 
 # %%
 import numpy as np
@@ -69,7 +67,7 @@ spec = FrameSpec(rgb, audio, max_frames, segment_frames)
 if sample.is_sample(data_dir):
     print("SIMULATED data: no score here is one of YouTube-8M.")
     small = {"num_classes": max(names) + 1, "holdout_fraction": 0.4}
-    globals().update(small | given)
+    globals().update({k: v for k, v in small.items() if k not in given})
 holdout = Holdout(holdout_fraction)
 
 # %% [markdown]

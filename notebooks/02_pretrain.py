@@ -22,17 +22,15 @@
 # notebook 3 reaches.
 
 # %% tags=["parameters"]
-data_dir = (
-    "find"  # folder or glob of shards; "find": attached ones, or a sample
-)
+data_dir = "find"  # folder of shards; "find": attached ones, or a sample
 output_dir = "outputs"  # where results go
 seed = 0  # of everything drawn at random, the simulated sample included
 members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
 BERTFirst, MixNeXtVLAD-300, MixNeXtVLAD-60, BERTMean"  # the paper's nine
 scale = "paper"  # or "tiny", the same architectures for two CPU cores
-epochs = 40
+epochs = 40  # of steps_per_epoch each
 steps_per_epoch = 5_000  # then the hold-out is scored, and training backed up
-batch_size = 128
+batch_size = 128  # examples a step
 learning_rate = 1e-4  # times 0.9 every 2 M examples
 holdout_fraction = 300 / 3844  # share of the videos that is never trained on
 num_classes = 3862  # size of the vocabulary of the video labels
@@ -51,12 +49,12 @@ import sys
 from glob import glob
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-drive = "/content/drive/MyDrive/yt8m-segment-kit"
+DRIVE = "/content/drive/MyDrive/yt8m-segment-kit"
 attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
-sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
+sys.path += [".", "..", f"{sys.path[0]}/..", DRIVE, *attached]
 
 # %%
-from functools import partial
+from dataclasses import asdict
 
 import keras
 import pandas as pd
@@ -64,6 +62,7 @@ import pandas as pd
 from kit import (
     data,
     losses,
+    metrics,
     models,
     pack,
     plots,
@@ -93,7 +92,7 @@ if sample.is_sample(data_dir):
         "holdout_fraction": 0.4,
         "num_classes": max(names) + 1,
     }
-    globals().update(small | given)
+    globals().update({k: v for k, v in small.items() if k not in given})
 
 # %% [markdown]
 # `Logistic` is no member of the paper's: a logistic regression on the mean of
@@ -127,7 +126,7 @@ print(data.count_parts(ratings, holdout).to_string())
 segments = output_dir / "segments"
 pack.pack_segments(validate, segments, spec, class_ids)
 rated = pack.Segments(segments, class_ids, holdout.checkpoint).rated()
-floor = training.random_order(rated)
+floor = metrics.floor_of_targets(rated.targets)
 print(f"a random order of the first half: MAP {floor:.4f}")
 
 # %% [markdown]
@@ -192,24 +191,31 @@ def compile_member(name):
 
 # %%
 limit = training.TimeLimit(hours)
-runtime.spread("02_pretrain", members, given, output_dir)
+runtime.spread("02_pretrain", members, globals(), output_dir)
 for name in members:
     if limit.reached:
         break
     print(f"\n{name}")
     folder = output_dir / name / "pretrain"
     model, trainee = compile_member(name)
-    about = training.describe(model, name, scale, holdout, shards)
+    about = {
+        "member": name,
+        "scale": scale,
+        "seed": seed,
+        "class_ids": models.class_ids(model).tolist(),
+        "spec": asdict(spec),
+        "holdout": asdict(holdout),
+        "data": data.describe(shards),
+    }
     backup = training.Backup(folder, about)
     trainee.fit(
         training.epochs(
-            partial(snippets_for(name).epoch, steps=steps_per_epoch),
-            backup.epoch,
-            epochs,
+            snippets_for(name).epoch, backup.epoch, epochs, steps_per_epoch
         ),
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         initial_epoch=backup.epoch,
+        shuffle=False,  # the batches are
         callbacks=[
             training.SegmentMAP(model, rated, class_ids),
             keras.callbacks.CSVLogger(folder / "history.csv", append=True),
@@ -229,7 +235,10 @@ for name in members:
 # the losses of its branches and of the distillation.
 
 # %%
-histories = training.histories(output_dir, members, "pretrain")
+histories = {
+    name: training.history(output_dir / name / "pretrain") for name in members
+}
+histories = {name: table for name, table in histories.items() if len(table)}
 figure = plots.learning_curves(histories, floor)
 plots.show(figure, output_dir, "02_learning_curves")
 last = {name: table.iloc[-1] for name, table in histories.items()}

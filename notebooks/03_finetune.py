@@ -22,9 +22,7 @@
 # **Score to expect**: the paper gained 0.03 to 0.04 of MAP (its table 1).
 
 # %% tags=["parameters"]
-data_dir = (
-    "find"  # folder or glob of shards; "find": attached ones, or a sample
-)
+data_dir = "find"  # folder of shards; "find": attached ones, or a sample
 output_dir = "outputs"  # where results go, and notebook 2 left its own
 seed = 0  # of everything drawn at random, the simulated sample included
 members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
@@ -32,7 +30,7 @@ BERTFirst, MixNeXtVLAD-300, MixNeXtVLAD-60, BERTMean"  # the paper's nine
 epochs = 100  # at most
 steps_per_epoch = 200  # then the hold-out is scored, and training backed up
 patience = 25  # epochs without a better score before training stops
-batch_size = 128
+batch_size = 128  # examples a step
 learning_rate = 5e-5  # times 0.9 every 2 M examples
 holdout_fraction = 300 / 3844  # share of the videos that is never trained on
 precision = "auto"  # or a dtype policy of Keras, such as "mixed_bfloat16"
@@ -49,12 +47,12 @@ import sys
 from glob import glob
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-drive = "/content/drive/MyDrive/yt8m-segment-kit"
+DRIVE = "/content/drive/MyDrive/yt8m-segment-kit"
 attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
-sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
+sys.path += [".", "..", f"{sys.path[0]}/..", DRIVE, *attached]
 
 # %%
-from functools import partial
+from dataclasses import asdict
 
 import keras
 import pandas as pd
@@ -62,6 +60,7 @@ import pandas as pd
 from kit import (
     data,
     losses,
+    metrics,
     models,
     pack,
     plots,
@@ -90,7 +89,7 @@ if sample.is_sample(data_dir):
         "learning_rate": 3e-4,
         "holdout_fraction": 0.4,
     }
-    globals().update(small | given)
+    globals().update({k: v for k, v in small.items() if k not in given})
 
 # %%
 members = presets.parse_members(members)
@@ -116,7 +115,7 @@ folder = output_dir / "segments"
 pack.pack_segments(validate, folder, spec, class_ids)
 segments = pack.Segments(folder, class_ids, holdout.training, batch_size, seed)
 rated = pack.Segments(folder, class_ids, holdout.checkpoint).rated()
-floor = training.random_order(rated)
+floor = metrics.floor_of_targets(rated.targets)
 print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 
 # %%
@@ -137,8 +136,12 @@ print(pd.Series(targets.numpy().ravel()).map(meaning).value_counts())
 # %%
 def compile_member(name):
     """A member as pre-training left it, and the model that is trained."""
-    before = runtime.find_output(output_dir, f"{name}/pretrain")
-    about = training.read_about(before)
+    before = runtime.find_output(
+        output_dir, f"{name}/pretrain/model.weights.h5"
+    )
+    about = training.read_about(before.parent)
+    kept = {"spec": asdict(spec), "holdout": asdict(holdout)}
+    training.check_same(kept, {key: about[key] for key in kept}, before)
     model = presets.build(
         name,
         class_ids=about["class_ids"],
@@ -146,10 +149,8 @@ def compile_member(name):
         scale=about["scale"],
         seed=seed,
     )
-    model.load_weights(before / "model.weights.h5")
+    model.load_weights(before)
     model = models.restrict_classes(model, class_ids)
-    about = training.describe(model, name, about["scale"], holdout, validate)
-    training.check_same(before, about, ["spec", "holdout"])
     trainee = models.training_model(model)
     rate = learning_rate * presets.member(name).learning_rate_factor
     schedule = training.staircase(rate, batch_size)
@@ -157,12 +158,14 @@ def compile_member(name):
         keras.optimizers.Adam(schedule, clipnorm=1.0),
         loss=losses.loss_for(model),
     )
+    about |= {"class_ids": list(map(int, class_ids)), "seed": seed}
+    about |= {"data": data.describe(validate)}
     return model, trainee, about
 
 
 # %%
 limit = training.TimeLimit(hours)
-runtime.spread("03_finetune", members, given, output_dir)
+runtime.spread("03_finetune", members, globals(), output_dir)
 for name in members:
     if limit.reached:
         break
@@ -179,14 +182,11 @@ for name in members:
     stopping = keras.callbacks.EarlyStopping(patience=patience, **score)
     backup = training.Backup(folder, about, resume=[best, stopping])
     trainee.fit(
-        training.epochs(
-            partial(segments.epoch, steps=steps_per_epoch),
-            backup.epoch,
-            epochs,
-        ),
+        training.epochs(segments.epoch, backup.epoch, epochs, steps_per_epoch),
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         initial_epoch=backup.epoch,
+        shuffle=False,  # the batches are
         callbacks=[
             training.SegmentMAP(model, rated, class_ids),
             keras.callbacks.CSVLogger(folder / "history.csv", append=True),
@@ -197,17 +197,21 @@ for name in members:
             backup,
         ],
     )
-    if backup.finished:
-        trainee.load_weights(folder / "best.weights.h5")
+    if backup.finish(model, folder / "best.weights.h5"):
         models.save(model, output_dir / name / "model.keras")
 
 # %% [markdown]
 # ## What did the ratings add?
 
 # %%
-before = training.histories(output_dir, members, "pretrain")
-histories = training.histories(output_dir, members, "finetune")
-levels = {name: before[name]["val_map"].iloc[-1] for name in histories}
+histories = {
+    name: training.history(output_dir / name / "finetune") for name in members
+}
+histories = {name: table for name, table in histories.items() if len(table)}
+levels = {}
+for name in histories:
+    before = runtime.find_output(output_dir, f"{name}/pretrain")
+    levels[name] = training.history(before)["val_map"].iloc[-1]
 figure = plots.learning_curves(histories, floor, levels)
 plots.show(figure, output_dir, "03_learning_curves")
 

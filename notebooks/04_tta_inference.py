@@ -25,9 +25,7 @@
 # simulated sample between -0.01 and 0.02, as luck has it.
 
 # %% tags=["parameters"]
-data_dir = (
-    "find"  # folder or glob of shards; "find": attached ones, or a sample
-)
+data_dir = "find"  # folder of shards; "find": attached ones, or a sample
 output_dir = "outputs"  # where results go, and notebooks 2 and 3 left theirs
 seed = 0  # names the simulated sample; nothing else is drawn here
 members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
@@ -46,9 +44,9 @@ import sys
 from glob import glob
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-drive = "/content/drive/MyDrive/yt8m-segment-kit"
+DRIVE = "/content/drive/MyDrive/yt8m-segment-kit"
 attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
-sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
+sys.path += [".", "..", f"{sys.path[0]}/..", DRIVE, *attached]
 
 # %%
 from dataclasses import asdict
@@ -88,7 +86,7 @@ if sample.is_sample(data_dir):
         "members": "BERTMean, BERTCrossAttn, GatedNetVLAD, MixNeXtVLAD-60",
         "holdout_fraction": 0.4,
     }
-    globals().update(small | given)
+    globals().update({k: v for k, v in small.items() if k not in given})
 
 # %%
 members = presets.parse_members(members)
@@ -264,8 +262,8 @@ def rank(model, shards, part, folder, shifts=(0,)):
     edges = (first_edge, last_edge)
     about = {"model": inference.fingerprint(model), "edges": edges}
     about |= {"shifts": shifts, "part": asdict(part)}
-    for shard in inference.remaining(tops, shards, folder, about):
-        videos = data.videos([shard], spec, part=part, with_ids=True)
+    for some in inference.remaining(tops, shards, folder, about):
+        videos = data.videos(some, spec, part=part, with_ids=True)
         for inputs, ids in videos.as_numpy_iterator():
             windows, rows, starts = inference.shifted_windows(
                 inputs, spec, shifts, edges

@@ -35,9 +35,9 @@ import sys
 from glob import glob
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks a lot
-drive = "/content/drive/MyDrive/yt8m-segment-kit"
+DRIVE = "/content/drive/MyDrive/yt8m-segment-kit"
 attached = glob("/kaggle/input/**/yt8m-segment-kit", recursive=True)
-sys.path += [".", "..", f"{sys.path[0]}/..", drive, *attached]
+sys.path += [".", "..", f"{sys.path[0]}/..", DRIVE, *attached]
 
 # %%
 from kit import runtime
@@ -158,15 +158,18 @@ choices = {
     "equal weights": lambda part: np.ones(len(names)),
     "Bayesian optimisation": lambda part: bayesian(part).x,
 }
+folds = {
+    method: ensemble.cross_fit(local_map, choose, seed=seed)
+    for method, choose in choices.items()
+}
 comparison = pd.DataFrame(
     {
-        method: {
-            "chosen on all": local_map(choose(local_map)),
-            "cross-fitted": ensemble.cross_fit(local_map, choose, seed=seed),
-        }
-        for method, choose in choices.items()
+        "chosen on all": {
+            m: local_map(f(local_map)) for m, f in choices.items()
+        },
+        "cross-fitted": {m: fold["judged"].mean() for m, fold in folds.items()},
     }
-).T
+)
 print(comparison.round(4).to_string())
 
 # %% [markdown]

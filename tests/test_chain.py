@@ -2,200 +2,169 @@
 
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from kit import data, submission
+from tests import chain
 
-MEMBERS = ("BERTMean", "GatedNetVLAD")
-QUICK = {
-    "01_explore_data": (),
-    "02_pretrain": (
-        *("--steps", "6", "--batch-size", "16", "--evaluate-every", "3"),
-        *("--members", ",".join(MEMBERS)),
-    ),
-    "03_finetune": (
-        *("--steps", "6", "--batch-size", "16", "--evaluate-every", "2"),
-        *("--members", ",".join(MEMBERS)),
-    ),
-    "04_tta_inference": (
-        *("--members", ",".join(MEMBERS), "--submissions", "all"),
-    ),
-    "05_ensemble": ("--evaluations", "12"),
-}
-
-
-def run(name, output, *flags):
-    return subprocess.run(
-        [
-            *(sys.executable, f"notebooks/{name}.py"),
-            *("--output-dir", str(output), "--seed", "3", *flags),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-    )
-
-
-def run_all(sample, output, names):
-    printed = {}
-    for name in names:
-        source = () if name == "05_ensemble" else ("--data-dir", sample)
-        done = run(name, output, *source, *QUICK[name])
-        assert done.returncode == 0, f"{name}\n{done.stdout}\n{done.stderr}"
-        printed[name] = done.stdout
-    return printed
+# One run serves all that looks at its results.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 
 @pytest.fixture(scope="module")
-def chain(sample, tmp_path_factory):
-    output = tmp_path_factory.mktemp("chain")
-    return output, run_all(sample, output, QUICK)
+def finished(sample, tmp_path_factory):
+    """The workspace of a run, what it printed, and how long it took."""
+    output, started = tmp_path_factory.mktemp("chain"), time.monotonic()
+    done = chain.run(sample, output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return output, done, time.monotonic() - started
 
 
-@pytest.mark.slow
-def test_the_chain_leaves_a_valid_submission(chain, sample):
-    output, printed = chain
-    classes = data.read_segment_classes(sample)
+def test_it_leaves_a_valid_submission(finished, sample):
+    output, done, _ = finished
+    class_ids, _ = data.read_classes(sample)
     path = output / "ensemble" / "submission.csv"
-    found = submission.validate(path, class_ids=classes)
-    assert found["classes"] == len(classes)
-    assert found["segments"] > 100 * len(classes)
-    assert str(path) in printed["05_ensemble"]
+    counts = submission.validate(path, class_ids)
+    assert counts["classes"] == len(class_ids)
+    assert counts["segments"] > 100 * len(class_ids)
+    assert str(path) in done.stdout
 
 
-@pytest.mark.slow
-def test_the_chain_leaves_the_workspace_of_the_design(chain):
-    output, _ = chain
-    for name in (*MEMBERS, "Logistic"):
-        for left in (
-            "pretrain/stage.weights.h5",
-            "pretrain/config.json",
-            "pretrain/history.csv",
-            "finetune/stage.weights.h5",
-            "finetune/config.json",
-            "finetune/history.csv",
-            "model.keras",
-            "holdout.npz",
-            "test.npz",
-            "submission.csv",
-        ):
-            assert (output / name / left).stat().st_size
-    figures = {path.stem for path in (output / "figures").glob("*.png")}
-    assert {name[:2] for name in figures} == {"01", "02", "03", "04", "05"}
-    assert not list(output.rglob("partial-*"))
+def test_it_leaves_the_workspace_of_the_design(finished):
+    output, _, _ = finished
+    for name in (*chain.MEMBERS, "Logistic"):
+        for stage in ("pretrain", "finetune"):
+            for left in ("model.weights.h5", "about.json", "history.csv"):
+                assert (output / name / stage / left).stat().st_size
+        assert (output / name / "model.keras").stat().st_size
+        for split in ("holdout", "test"):
+            assert (output / name / split / "tta").is_dir()
+    figures = {path.stem[:2] for path in (output / "figures").glob("*.png")}
+    assert figures == {"01", "02", "03", "04", "05"}
+    names = {path.name for path in output.rglob("*")}
+    assert not [name for name in names if "partial" in name or ".tmp" in name]
+    assert not [name for name in names if name.startswith("checkpoint")]
 
 
-@pytest.mark.slow
-def test_the_chain_ends_with_a_table_of_every_member_and_measure(chain):
-    output, printed = chain
-    table = printed["05_ensemble"]
-    for word in (*MEMBERS, "Logistic", "Oracle", "Ensemble", "test truth"):
+def test_it_ends_with_a_table_of_every_member_and_measure(finished):
+    output, done, _ = finished
+    table = done.stdout.split("== 05_ensemble")[1]
+    for word in (
+        *chain.MEMBERS,
+        "Logistic",
+        "Oracle",
+        "Ensemble",
+        "test truth",
+    ):
         assert word in table
-    assert "SIMULATED" in printed["02_pretrain"]
-    config = json.loads((output / "BERTMean/finetune/config.json").read_text())
-    assert config["simulated"] and config["seed"] == 3
+    assert done.stdout.count("SIMULATED") == 5
+    about = json.loads((output / "BERTMean/finetune/about.json").read_text())
+    assert about["member"] == "BERTMean" and about["seed"] == 3
 
 
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_submission(chain, sample, tmp_path):
-    output, _ = chain
-    run_all(sample, tmp_path, list(QUICK)[1:])
-    for name in (*MEMBERS, "ensemble"):
-        one, two = (
-            folder / name / "submission.csv" for folder in (output, tmp_path)
-        )
-        assert one.read_bytes() == two.read_bytes()
+def test_it_prints_no_warning(finished):
+    _, done, _ = finished
+    lines = [x for x in done.stderr.splitlines() if "arning" in x]
+    assert not lines, lines
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [
-        ("03_finetune", "02_pretrain"),
-        ("04_tta_inference", "03_finetune"),
-        ("05_ensemble", "04_tta_inference"),
-    ],
-)
-def test_a_stage_before_the_one_it_needs_says_which(
-    name, missing, sample, tmp_path
+def test_killed_at_random_moments_it_gives_the_same_submission(
+    finished, sample, tmp_path
 ):
-    source = () if name == "05_ensemble" else ("--data-dir", sample)
-    done = run(name, tmp_path, *source)
-    assert done.returncode == 1
-    assert missing in done.stderr.splitlines()[-1]
+    """With SIGKILL, and at the end from a read-only copy of what was left."""
+    output, _, seconds = finished
+    names = list(chain.FLAGS)[1:]
+    moment = random.Random(os.getpid())
+    for _ in range(3):
+        process = subprocess.Popen(
+            chain.command(sample, tmp_path, *names),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **chain.QUIET},
+        )
+        wait = moment.uniform(0.2, 0.9) * seconds
+        print(f"killed after {wait:.1f} s of some {seconds:.1f}")
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    done = chain.run(sample, tmp_path, *names)
+    assert done.returncode == 0, done.stderr
+    same_submissions(output, tmp_path)
 
 
-@pytest.mark.slow
-def test_the_ensemble_finds_an_attached_output(chain, tmp_path):
-    output, _ = chain
-    attached = tmp_path / "input" / "notebooks" / "me" / "inference"
-    attached.parent.mkdir(parents=True)
-    attached.symlink_to(output)
+def same_submissions(one, two):
+    paths = sorted(
+        path.relative_to(one) for path in one.rglob("submission.csv")
+    )
+    assert len(paths) == 2
+    for path in paths:
+        assert (one / path).read_bytes() == (two / path).read_bytes()
+
+
+def test_it_goes_on_from_a_read_only_copy_in_a_workspace_of_its_own(
+    finished, sample, tmp_path
+):
+    output, _, _ = finished
+    attached = tmp_path / "input" / "notebooks" / "me" / "before" / "outputs"
+    shutil.copytree(
+        output, attached, ignore=shutil.ignore_patterns("ensemble", "figures")
+    )
+    for path in attached.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
     code = (
-        "import runpy, sys; from kit import runtime;"
-        f"runtime.INPUTS['here'] = [{str(tmp_path / 'input')!r}];"
-        f"sys.argv = ['05_ensemble.py', '--output-dir', {str(tmp_path)!r},"
-        "'--evaluations', '12', '--seed', '3'];"
-        "runpy.run_path('notebooks/05_ensemble.py', run_name='__main__')"
+        "from kit.runtime import places; from tests import chain;"
+        f"places.INPUTS[:] = [{str(tmp_path / 'input')!r}];"
+        f"chain.main({str(sample)!r}, {str(tmp_path / 'mine')!r},"
+        "'03_finetune', '04_tta_inference', '05_ensemble')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **chain.QUIET},
     )
     assert done.returncode == 0, done.stderr
     one, two = (
-        folder / "ensemble" / "submission.csv" for folder in (output, tmp_path)
+        folder / "ensemble" / "submission.csv"
+        for folder in (output, tmp_path / "mine")
     )
     assert one.read_bytes() == two.read_bytes()
 
 
-@pytest.mark.slow
-def test_inference_goes_on_from_what_is_ranked_and_takes_options(
-    chain, sample, tmp_path
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("03_finetune", 2), ("04_tta_inference", 3), ("05_ensemble", 4)],
+)
+def test_a_notebook_before_the_one_it_needs_says_which(
+    name, missing, sample, tmp_path
 ):
-    output = shutil.copytree(chain[0], tmp_path / "copy")
-    left = {p: p.stat().st_mtime_ns for p in output.glob("*/*.npz")}
-    flags = ("--data-dir", sample, *QUICK["04_tta_inference"])
-    again = run("04_tta_inference", output, *flags)
-    assert again.returncode == 0, again.stderr
-    assert left == {p: p.stat().st_mtime_ns for p in output.glob("*/*.npz")}
-    few = run("04_tta_inference", output, *flags, "--top-classes", "3")
-    assert few.returncode == 0, few.stderr
-    classes = data.read_segment_classes(sample)
-    changed = []
-    for name in MEMBERS:
-        path = output / name / "submission.csv"
-        assert submission.validate(path, classes)["classes"] == len(classes)
-        before = chain[0] / name / path.name
-        changed.append(path.read_bytes() != before.read_bytes())
-    assert any(changed)  # not where all videos have the same best classes
-
-
-@pytest.mark.slow
-def test_a_second_run_in_the_same_workspace_starts_anew(chain):
-    output, _ = chain
-    done = run("05_ensemble", output, "--evaluations", "13")
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.slow
-def test_another_hold_out_than_that_of_pre_training_is_refused(chain, sample):
-    output, _ = chain
-    flags = ("--data-dir", sample, "--holdout-fraction", "0.2")
-    done = run("03_finetune", output, *flags, *QUICK["03_finetune"])
+    done = chain.run(sample, tmp_path, name)
     assert done.returncode == 1
-    assert "same videos" in done.stderr.splitlines()[-1]
+    assert f"made by notebook {missing}" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["02_pretrain", "03_finetune"])
-def test_a_hold_out_that_took_no_video_is_called_that(name, sample, tmp_path):
-    flags = ("--data-dir", sample, "--holdout-fraction", "0.0001")
-    done = run(name, tmp_path, *flags, *QUICK[name])
+def test_another_hold_out_than_that_of_pre_training_is_refused(
+    finished, sample, monkeypatch
+):
+    output, _, _ = finished
+    done = subprocess.run(
+        [
+            sys.executable,
+            "notebooks/03_finetune.py",
+            *chain.flags("03_finetune", sample, output),
+            *("--holdout-fraction", "0.2"),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
-    assert "nothing for this part of the hold-out" in done.stderr
-    assert "--holdout-fraction 0.4" in done.stderr
-    assert "rated ones" not in done.stderr
+    assert "holdout" in done.stderr.splitlines()[-1]
