@@ -291,7 +291,8 @@ def rank(folder, shards=SHARDS, about=ABOUT, stop_at=None, **options):
     tops = {"plain": TopK(CLASS_IDS, k=20), "tta": TopK(CLASS_IDS, k=20)}
     read = []
     options = {"save_every": 0} | options
-    for shard in inference.remaining(tops, shards, folder, about, **options):
+    for some in inference.remaining(tops, shards, folder, about, **options):
+        (shard,) = some
         if len(read) == stop_at:
             raise Killed
         scores, video_ids, starts = scores_of(shard)
@@ -406,7 +407,7 @@ def test_a_cell_that_was_interrupted_is_run_again_with_its_collectors(
     tops = {"plain": TopK(CLASS_IDS, k=20), "tta": TopK(CLASS_IDS, k=20)}
     for stop_at in (4, None):
         loop = inference.remaining(tops, SHARDS, tmp_path, ABOUT)
-        for number, shard in enumerate(loop):
+        for number, (shard,) in enumerate(loop):
             if number == stop_at:
                 break
             scores, video_ids, starts = scores_of(shard)
@@ -462,7 +463,22 @@ def test_moved_shards_and_numbers_of_numpy_are_the_same(whole, tmp_path):
         tmp_path,
         about,
     )
-    assert next(loop) == moved[kept["done"]] and kept["done"] == 4
+    assert next(loop) == [moved[kept["done"]]] and kept["done"] == 4
+
+
+def test_thousands_of_shards_come_in_the_same_hundred_turns(tmp_path):
+    shards = [f"test{i}" for i in range(3844)]
+    turns = []
+    for stop_at in (2, None):
+        loop = inference.remaining(
+            {"x": TopK([3])}, shards, tmp_path, ABOUT, save_every=0
+        )
+        for number, some in enumerate(loop):
+            if number == stop_at:
+                break
+            turns.append(some)
+    assert sum(turns, []) == shards
+    assert len(turns) <= 100 and {len(some) for some in turns[:-1]} == {39}
 
 
 def test_one_path_is_a_list_of_one(tmp_path):

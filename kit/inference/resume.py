@@ -16,6 +16,10 @@ import numpy as np
 
 from kit.ranking import Ranking, TopK
 
+# Opening a reader takes a third of a second, so it is not done for each of
+# thousands of small shards.
+TURNS = 100
+
 
 def fingerprint(model: keras.Model) -> str:
     """Tells trained models apart: a hash of the weights."""
@@ -31,11 +35,11 @@ def remaining(
     folder,
     about: Mapping,
     save_every: float = 300.0,
-) -> Iterator[str]:
-    """The shards that are still to be ranked, one after the other.
+) -> Iterator[list[str]]:
+    """The shards that are still to be ranked, in a hundred turns at most.
 
     A loop over it may be killed at any time: what the collectors hold is
-    written now and then, between two shards, and the same loop goes on from
+    written now and then, between two turns, and the same loop goes on from
     there to the same result.  When it ends, each ranking is in `folder`, under
     the name of its collector; where it ended before, nothing is left to do.
 
@@ -43,7 +47,7 @@ def remaining(
     its own; `Ranking.merge` of what they leave is the ranking of all.
 
     Args:
-        tops: Name to collector, to which the loop adds what a shard gives.
+        tops: Name to collector, to which the loop adds what a turn gives.
             They are emptied at the start, and when the loop ends.
         shards: From `data.list_shards`.
         folder: Where the rankings go, and until then what was collected.
@@ -53,7 +57,7 @@ def remaining(
             ten seconds a collector.
 
     Yields:
-        Paths out of `shards`, in order.
+        The next of `shards`, a few at a time where there are many.
 
     Raises:
         ValueError: Where `folder` holds rankings of other shards, collectors
@@ -65,11 +69,12 @@ def remaining(
     ```python
     about = {"model": inference.fingerprint(model), "shifts": shifts}
     top = TopK(models.class_ids(model))
-    for shard in inference.remaining({"test": top}, shards, folder, about):
-        for inputs, ids in data.videos([shard], spec, with_ids=True):
+    for some in inference.remaining({"test": top}, shards, folder, about):
+        videos = data.videos(some, spec, with_ids=True)
+        for inputs, ids in videos.as_numpy_iterator():
             windows, rows, starts = shifted_windows(inputs, spec, shifts)
             scores = predict(model, windows).mean(axis=0)
-            top.add(scores, ids.numpy()[rows], starts)
+            top.add(scores, ids[rows], starts)
     ranking = Ranking.load(folder / "test")
     ```
     """
@@ -82,11 +87,14 @@ def remaining(
         return
     progress = _Progress(done, len(shards), state.segments)
     saved = time.monotonic()
-    for number, shard in enumerate(shards[done:], done + 1):
-        yield shard
-        progress.show(number)
-        if number < len(shards) and time.monotonic() - saved >= save_every:
-            state.save(number)
+    # The same turns whenever it is killed, hence the same batches and bits.
+    size = -(-len(shards) // TURNS)
+    while done < len(shards):
+        yield shards[done : done + size]
+        done = min(done + size, len(shards))
+        progress.show(done)
+        if done < len(shards) and time.monotonic() - saved >= save_every:
+            state.save(done)
             saved = time.monotonic()
     state.finish()
     progress.end(state.segments)
