@@ -217,13 +217,6 @@ def test_bad_ratings_are_refused():
     for classes in ([], [1, 1]):
         with pytest.raises(ValueError, match="each a whole number and there"):
             score(class_ids=classes)
-    with pytest.raises(ValueError, match="k=0"):
-        score(k=0)
-    for name in good:
-        with pytest.raises(ValueError, match=f"ratings without {name}"):
-            metrics.mean_average_precision(
-                ranking, {n: v for n, v in good.items() if n != name}
-            )
 
 
 @pytest.mark.parametrize("changes", [{"video_id": ["b"]}, {"start": [5]}])

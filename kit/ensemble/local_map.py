@@ -10,8 +10,7 @@ from kit.ensemble.fusion import (
     list_gains,
     shared_table,
 )
-from kit.metrics.precision import average_precisions
-from kit.metrics.ratings import rated_pairs
+from kit.metrics.precision import rated_pairs
 
 
 class LocalMap:
@@ -53,7 +52,7 @@ class LocalMap:
     ):
         check_method(method, constant)
         self.rankings, self.ratings = list(rankings), pd.DataFrame(ratings)
-        self.k, self.method, self.constant = k, method, constant
+        self.options = k, method, constant
         self.pairs = rated_pairs(self.ratings, class_ids)
         self.class_ids = self.pairs.class_ids
         num_segments = len(shared_table(self.rankings)[1])
@@ -93,20 +92,13 @@ class LocalMap:
         total += base[pairs.column]
         listed = (self.ranks[weights > 0] > 0).any(axis=0)
         order = np.lexsort((-total.astype(np.float32), pairs.column))
-        order = order[listed[order]]
-        return average_precisions(
-            pairs.column[order], pairs.truth[order], pairs.count_positives()
-        )
+        return pairs.precisions(order[listed[order]])
 
     def only(self, video_ids) -> "LocalMap":
         """The same lists and classes, scored on these videos only."""
+        own = self.ratings["video_id"].isin(video_ids)
         return LocalMap(
-            self.rankings,
-            self.ratings[self.ratings["video_id"].isin(video_ids)],
-            self.class_ids,
-            self.k,
-            self.method,
-            self.constant,
+            self.rankings, self.ratings[own], self.class_ids, *self.options
         )
 
     def agreement(self) -> np.ndarray:

@@ -1,11 +1,10 @@
 """How good a ranking is, as the competition counts it, and how sure."""
 
+from kit.metrics.chance import floor_of_targets, random_floor
 from kit.metrics.precision import (
     average_precision,
-    floor_of_targets,
     map_of_scores,
     mean_average_precision,
-    random_floor,
 )
 from kit.metrics.uncertainty import Interval, bootstrap
 

@@ -1,14 +1,18 @@
-"""Average precision as the competition scores it, and that of chance.
+"""Average precision as the competition scores it.
 
 The order that every number here rests on is that of the ranking; equal scores
 stand in the order of `(video_id, start)`.
 """
 
-import numpy as np
+from typing import NamedTuple
 
-from kit.metrics.ratings import rated_pairs
+import numpy as np
+import pandas as pd
+
+from kit.ranking.table import as_ids, check_classes
 
 K = 100_000
+COLUMNS = ["video_id", "start", "label", "score"]
 
 
 def average_precision(
@@ -62,12 +66,6 @@ def average_precisions(column, truth, num_positives) -> np.ndarray:
         return total / num_positives  # of which there are 0 only with total 0
 
 
-def list_order(pairs, ranks) -> np.ndarray:
-    """Which rated pairs are listed, class after class, best first."""
-    order = np.lexsort((ranks, pairs.column))
-    return order[ranks[order] > 0]
-
-
 def mean_average_precision(
     ranking, ratings, class_ids=None, k: int = K
 ) -> float:
@@ -75,8 +73,10 @@ def mean_average_precision(
 
     Args:
         ranking: A `kit.ranking.Ranking`.
-        ratings: As for `rated_pairs`.  All positives of a class count, also
-            those that the ranking does not list.
+        ratings: A DataFrame or a dict of arrays with `video_id`, `start`,
+            `label` (a class id) and `score` (1 yes, 0 no).  A pair that is
+            not in it is unrated: unknown, not wrong.  All positives of a
+            class count, also those that the ranking does not list.
         class_ids: The classes to average over, where a class that is not
             ranked counts 0 and one without a positive rating is left out.
             Default: all that are rated.
@@ -87,11 +87,8 @@ def mean_average_precision(
             occurs in the ranking.
     """
     pairs = rated_pairs(ratings, class_ids)
-    order = list_order(pairs, pairs.ranks(ranking, k))
-    values = average_precisions(
-        pairs.column[order], pairs.truth[order], pairs.count_positives()
-    )
-    return float(np.nanmean(values))
+    order = pairs.listed(pairs.ranks(ranking, k))
+    return float(np.nanmean(pairs.precisions(order)))
 
 
 def map_of_scores(scores, targets) -> float:
@@ -113,7 +110,7 @@ def map_of_scores(scores, targets) -> float:
             f"NaN. Received: scores.shape={scores.shape} with "
             f"{np.isnan(scores).sum()} NaN, targets.shape={targets.shape}"
         )
-    positives = _count_positives(targets)
+    positives = count_positives(targets)
     column, row = np.nonzero(targets.T >= 0)
     order = np.lexsort((-scores[row, column], column))
     truth = targets[row, column][order] == 1
@@ -121,73 +118,8 @@ def map_of_scores(scores, targets) -> float:
     return float(np.nanmean(values))
 
 
-def floor_of_targets(targets) -> float:
-    """The mean of `map_of_scores` over all orders of the rated rows."""
-    targets = np.asarray(targets)
-    positives, rated = _count_positives(targets), (targets >= 0).sum(axis=0)
-    values = [
-        _expected_precision(n, p, n, n) / p
-        for n, p in zip(rated, positives, strict=True)
-        if p
-    ]
-    return float(np.mean(values))
-
-
-def random_floor(ranking, ratings, class_ids=None, k: int = K) -> float:
-    """The mean of MAP@K over all orders of the same candidates.
-
-    Print it beside every local MAP: only rated segments count, most of them
-    are positive, so chance alone scores high.  A list shorter than both `k`
-    and the table holds all its candidates; a list that fills `k` was cut, and
-    its candidates are the whole table.
-    """
-    pairs = rated_pairs(ratings, class_ids)
-    ranks = pairs.ranks(ranking, np.iinfo(np.int64).max)
-    table = len(ranking.starts)
-    values = []
-    for column, positives in enumerate(pairs.count_positives()):
-        listed = len(ranking.indices(pairs.class_ids[column]))
-        whole = listed < min(k, table)
-        own = pairs.column == column
-        own &= ranks > 0 if whole else ranks >= 0
-        if positives:
-            total = _expected_precision(
-                np.count_nonzero(own),
-                np.count_nonzero(pairs.truth[own]),
-                listed if whole else table,
-                k,
-            )
-            values.append(total / positives)
-    return float(np.mean(values))
-
-
-def _expected_precision(rated, positives, candidates, k):
-    """Mean over all orders of the sum of the precisions at the positives.
-
-    Of `candidates` in a list that is cut at `k`, some are `rated`, and some
-    of these `positives`.
-    """
-    if not positives:
-        return 0.0
-    k = min(k, candidates)
-    # How many rated ones the cut leaves is hypergeometric: from the ratio of
-    # each probability to the one before.
-    left = np.arange(max(0, k - candidates + rated), min(rated, k) + 1)
-    n = left[:-1]
-    ratio = (rated - n) / (n + 1) * (k - n) / (candidates - rated - k + n + 1)
-    log = np.append(0, np.cumsum(np.log(ratio)))
-    probability = np.exp(log - log.max())
-    probability /= probability.sum()
-    # An entry is positive with positives / rated; the precision there counts
-    # itself, and each entry before it with `others`.  Summed over the places
-    # j = 1, 2, ... that is others * (j - 1) / j + 1 / j.
-    others = (positives - 1) / max(rated - 1, 1)
-    harmonic = np.append(0, np.cumsum(1 / np.arange(1, rated + 1)))[left]
-    total = probability @ (others * left + (1 - others) * harmonic)
-    return positives / rated * total
-
-
-def _count_positives(targets):
+def count_positives(targets) -> np.ndarray:
+    """Positives `(C,)` of targets `(n, C)`, refused where there is none."""
     positives = (targets == 1).sum(axis=0)
     if not positives.any():
         raise ValueError(
@@ -195,3 +127,107 @@ def _count_positives(targets):
             f"targets.shape={targets.shape}, none of them 1"
         )
     return positives
+
+
+class RatedPairs(NamedTuple):
+    """The different rated (segment, class) pairs, P of them.
+
+    They stand by class, then by `(video_id, start)`.
+    """
+
+    class_ids: np.ndarray  # (C,)
+    column: np.ndarray  # (P,) index into class_ids
+    truth: np.ndarray  # (P,) bool
+    video_ids: np.ndarray  # (P,) bytes
+    starts: np.ndarray  # (P,)
+
+    def ranks(self, ranking, k: int) -> np.ndarray:
+        """Ranks `(P,)` in a ranking, from 1.
+
+        0 stands for a pair that the list up to `k` lacks, -1 for a segment
+        that the ranking does not know.
+
+        Raises:
+            ValueError: Where it knows none of the segments.
+        """
+        ranks = ranking.ranks(
+            self.class_ids[self.column], self.video_ids, self.starts
+        )
+        if (ranks < 0).all():
+            raise ValueError(
+                "Ratings must be of the segments that are ranked, and none of "
+                "them is; are they of another split? Received: ratings of "
+                f"{self.video_ids[:3].tolist()}..., a ranking of "
+                f"{ranking.video_ids[:3].tolist()}..."
+            )
+        return np.where(ranks > k, 0, ranks)
+
+    def listed(self, ranks) -> np.ndarray:
+        """Which pairs are listed, class after class, best first."""
+        order = np.lexsort((ranks, self.column))
+        return order[ranks[order] > 0]
+
+    def precisions(self, order, copies=None) -> np.ndarray:
+        """AP `(C,)` of each class, NaN without positives.
+
+        Args:
+            order: Which of the pairs are listed, class after class, within a
+                class best first.
+            copies: `(P,)`, how often each pair counts.  Default: once.
+        """
+        if copies is None:
+            copies = np.ones(len(self.truth), int)
+        drawn = np.repeat(order, copies[order])
+        positives = np.bincount(
+            self.column, copies * self.truth, len(self.class_ids)
+        )
+        return average_precisions(
+            self.column[drawn], self.truth[drawn], positives
+        )
+
+
+def rated_pairs(ratings, class_ids=None) -> RatedPairs:
+    """Rated pairs out of a table of ratings; one that is repeated is one.
+
+    Args:
+        ratings: As for `mean_average_precision`.
+        class_ids: The classes to keep.  Default: all that are rated.
+
+    Raises:
+        ValueError: For a score that is neither 0 nor 1, a pair rated both
+            ways, or where there is no positive rating.
+    """
+    table = pd.DataFrame({name: np.asarray(ratings[name]) for name in COLUMNS})
+    valid = table["score"].isin([0, 1])
+    if not valid.all():
+        raise ValueError(
+            "A rating's `score` must be 1 (yes) or 0 (no); leave unrated pairs "
+            f"out. Received: {table[~valid].iloc[0].to_dict()}"
+        )
+    table = table.astype({"start": int, "label": int, "score": int})
+    table["video_id"] = as_ids(table["video_id"]).astype(object)
+    if class_ids is None:
+        class_ids = np.unique(table["label"])
+    else:
+        class_ids = check_classes(class_ids)
+    table["column"] = pd.Index(class_ids).get_indexer(table["label"])
+    pair = ["column", "video_id", "start"]
+    table = table[table["column"] >= 0].drop_duplicates().sort_values(pair)
+    both = table[table.duplicated(pair)]
+    if len(both):
+        raise ValueError(
+            "A segment cannot be both positive and negative for a class; "
+            f"remove one rating. Received: {both.iloc[0].to_dict()}"
+        )
+    if not table["score"].any():
+        raise ValueError(
+            "A metric needs a positive rating; look at the ratings. Received: "
+            f"{len(table)} ratings of {len(class_ids)} classes, none positive"
+        )
+    return RatedPairs(
+        class_ids,
+        table["column"].to_numpy(),
+        table["score"].to_numpy() == 1,
+        as_ids(table["video_id"]),
+        table["start"].to_numpy(),
+    )

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.metrics.precision import K, average_precisions, list_order
-from kit.metrics.ratings import rated_pairs
+from kit.metrics.precision import K, rated_pairs
 
 
 class Interval(NamedTuple):
@@ -53,7 +52,7 @@ def bootstrap(
     """
     pairs = rated_pairs(ratings, class_ids)
     rankings = [ranking] if other is None else [ranking, other]
-    orders = [list_order(pairs, pairs.ranks(r, k)) for r in rankings]
+    orders = [pairs.listed(pairs.ranks(r, k)) for r in rankings]
     videos, video = np.unique(pairs.video_ids, return_inverse=True)
     rng, samples = np.random.default_rng(seed), []
     while len(samples) < num_samples:
@@ -63,20 +62,12 @@ def bootstrap(
             samples.append(_difference(pairs, orders, copies))
     tail = 50 * (1 - level)
     low, high = np.percentile(samples, [tail, 100 - tail])
-    estimate = _difference(pairs, orders, np.ones(len(video), int))
-    return Interval(estimate, float(low), float(high))
+    return Interval(_difference(pairs, orders), float(low), float(high))
 
 
-def _difference(pairs, orders, copies):
-    """MAP of the first order, less that of the second, of pairs in copies."""
-    positives = np.bincount(
-        pairs.column, copies * pairs.truth, minlength=len(pairs.class_ids)
-    )
-    values = []
-    for order in orders:
-        drawn = np.repeat(order, copies[order])
-        precisions = average_precisions(
-            pairs.column[drawn], pairs.truth[drawn], positives
-        )
-        values.append(float(np.nanmean(precisions)))
+def _difference(pairs, orders, copies=None):
+    """MAP of the first order, less that of the second."""
+    values = [
+        float(np.nanmean(pairs.precisions(order, copies))) for order in orders
+    ]
     return values[0] - sum(values[1:])

@@ -60,39 +60,34 @@ class Ranking:
         self.order = np.asarray(self.order, np.uint32)
         if self.scores is not None:
             self.scores = np.asarray(self.scores, np.float32)
-        self._check_shapes()
-        self._check_table()
+        self._check()
         self._columns = {int(c): i for i, c in enumerate(self.class_ids)}
 
-    def _check_shapes(self):
+    def _check(self):
+        sizes = {n: len(v) for n, v in vars(self).items() if v is not None}
         if (
-            self.offsets.shape != (len(self.class_ids) + 1,)
-            or self.offsets[0] != 0
-            or (np.diff(self.offsets) < 0).any()
-            or len(self.order) != self.offsets[-1]
-            or (self.scores is not None and len(self.scores) != len(self.order))
-            or self.starts.shape != self.video_ids.shape
+            sizes["offsets"] != sizes["class_ids"] + 1
+            or sizes["order"] != self.offsets[-1]
+            or sizes["order"] != sizes.get("scores", sizes["order"])
+            or sizes["starts"] != sizes["video_ids"]
         ):
             raise ValueError(
-                "A ranking needs `offsets` that rise from 0 to the length of "
-                "`order` (and `scores`), one more than classes, and a start "
-                f"a video id. Received: {len(self.class_ids)} classes, "
-                f"{self.offsets.shape} offsets, {len(self.order)} in order, "
-                f"{self.video_ids.shape} ids, {self.starts.shape} starts"
+                "A ranking needs one offset more than classes, the last of "
+                "them the length of `order` and `scores`, and a start a video "
+                f"id. Received: lengths {sizes}"
             )
-
-    def _check_table(self):
         key = sort_key(self.video_ids)
-        rises = (key[1:] > key[:-1]) | (
-            (key[1:] == key[:-1]) & (self.starts[1:] > self.starts[:-1])
+        rises = np.where(
+            key[1:] == key[:-1],
+            self.starts[1:] > self.starts[:-1],
+            key[1:] > key[:-1],
         )
         if not rises.all():
             row = int(np.argmin(rises)) + 1
             raise ValueError(
                 "The segment table must be sorted by (video_id, start) and "
                 "hold each segment once; `Ranking.from_scores` sorts it. "
-                f"Received: video_ids[{row}]={self.video_ids[row]!r}, "
-                f"starts[{row}]={self.starts[row]}"
+                f"Received: {self.video_ids[row]!r} at {self.starts[row]}"
             )
 
     @classmethod
@@ -215,20 +210,21 @@ class Ranking:
         folder = Path(folder)
         if not folder.exists() and _beside(folder, "old").exists():
             folder = _beside(folder, "old")  # killed while it was replaced
-        arrays = {}
-        for field in dataclasses.fields(cls):
-            path = folder / f"{field.name}.npy"
-            if field.name == "scores" and not path.exists():
-                continue
-            try:
-                arrays[field.name] = np.load(path, "r" if mmap else None)
-            except (ValueError, EOFError) as error:
-                raise ValueError(
-                    "A ranking is a folder of .npy files written by "
-                    f"`Ranking.save`; write it again. Received: {path} "
-                    f"({error})"
-                ) from error
-        return cls(**arrays)
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not (folder / "scores.npy").exists():
+            names.remove("scores")
+        try:
+            return cls(
+                *(
+                    np.load(folder / f"{n}.npy", "r" if mmap else None)
+                    for n in names
+                )
+            )
+        except (ValueError, EOFError) as error:
+            raise ValueError(
+                "A ranking is a folder that `Ranking.save` wrote; write it "
+                f"again. Received: {folder} ({error})"
+            ) from error
 
 
 def as_ids(video_ids) -> np.ndarray:
@@ -275,18 +271,12 @@ def sort_key(video_ids: np.ndarray) -> np.ndarray:
 def check_classes(class_ids) -> np.ndarray:
     """Class ids as int32, refused where one occurs twice or none is given."""
     ids = np.asarray(class_ids)
-    whole = ids.astype(np.int32)
-    if (
-        ids.ndim != 1
-        or not ids.size
-        or (whole != ids).any()
-        or len(np.unique(whole)) < ids.size
-    ):
+    if not 0 < len(np.unique(ids)) == ids.size or (ids % 1 != 0).any():
         raise ValueError(
-            "`class_ids` must be a list of at least one class, each a whole "
-            f"number and there once. Received: class_ids={class_ids!r}"
+            "`class_ids` must be at least one class, each a whole number and "
+            f"there once. Received: class_ids={class_ids!r}"
         )
-    return whole
+    return ids.astype(np.int32)
 
 
 @contextlib.contextmanager
