@@ -7,6 +7,7 @@ from kit.data.batches import Snippets, videos
 from kit.data.reading import check, find_video, ratings, read_shard
 from kit.data.records import Video
 from kit.data.shards import list_shards
+from kit.data.tables import read_classes
 from kit.data.writer import write_shard
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "find_video",
     "list_shards",
     "ratings",
+    "read_classes",
     "read_shard",
     "videos",
     "write_shard",

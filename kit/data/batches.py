@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kit.data.examples import Examples, batch, multi_hot
-from kit.data.reading import quiet_options
+from kit.data.examples import Examples
+from kit.data.reading import problem_list, quiet_options, read_shard
 from kit.spec import FrameSpec
 from kit.splits import EVERY_VIDEO, Part
 
@@ -47,21 +47,19 @@ def videos(
     """
     import tensorflow as tf
 
-    check_whole("batch_size", batch_size, 1)
-    reader = Examples(shards, spec, num_classes, part, on_error)
-    paths = tf.data.Dataset.from_tensor_slices(reader.paths)
-    records = paths.flat_map(reader.records).enumerate()
-    examples = reader.examples(records, lambda lists, *_: lists)
-    batches = batch(examples, batch_size, spec.max_frames)
+    examples = Examples(shards, spec, num_classes, part, on_error)
+    length = spec.max_frames
 
-    def select(_, inputs, labels, video_ids):
-        parts = [inputs]
-        if num_classes is not None:
-            parts.append(multi_hot(labels, num_classes))
-        if with_ids:
-            parts.append(video_ids)
-        return tuple(parts) if len(parts) > 1 else inputs
+    def choose(lists, count, index):
+        return [frames[: tf.minimum(count, length)] for frames in lists]
 
+    def select(_, *parts):
+        parts = parts if with_ids else parts[:-1]
+        return parts if len(parts) > 1 else parts[0]
+
+    paths = tf.data.Dataset.from_tensor_slices(examples.paths)
+    records = paths.flat_map(examples.records)
+    batches = examples.parsed(records, length, choose).batch(batch_size)
     return batches.map(select).prefetch(2).with_options(quiet_options())
 
 
@@ -110,12 +108,22 @@ class Snippets:
         seed: int = 0,
         on_error: str = "stop",
     ):
-        check_whole("num_classes", num_classes, 1)
-        check_whole("num_frames", num_frames, 1)
-        check_whole("batch_size", batch_size, 1)
-        check_whole("seed", seed, 0)
-        self.reader = Examples(shards, spec, num_classes, part, on_error)
-        self.reader.require_video()
+        for value in (num_classes, num_frames, batch_size):
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(
+                    "Numbers of classes, frames and snippets must be whole and "
+                    f"at least 1. Received: num_classes={num_classes!r}, "
+                    f"num_frames={num_frames!r}, batch_size={batch_size!r}"
+                )
+        self.examples = Examples(shards, spec, num_classes, part, on_error)
+        skipped = problem_list(on_error)
+        videos = read_shard(shards, spec, num_classes, None, skipped, False)
+        if not any(part.select([video.video_id])[0] for video in videos):
+            raise ValueError(
+                "The shards must hold a video of the part: give more of them, "
+                "or hold out another share of the videos. "
+                f"Received: {part}, shards={self.examples.paths[:3]!r}"
+            )
         self.num_frames = num_frames
         self.contiguous = contiguous
         self.batch_size = batch_size
@@ -135,18 +143,16 @@ class Snippets:
         """
         import tensorflow as tf
 
-        check_whole("epoch", epoch, 0)
-        check_whole("steps", steps, 1)
         state = np.random.SeedSequence([self.seed, epoch]).generate_state(3)
         order, choice, mix = state.tolist()
-        reader, size = self.reader, self.batch_size
+        examples, length = self.examples, self.num_frames
 
         def one_pass(number):
             paths = tf.random.experimental.stateless_shuffle(
-                reader.paths, [order, number]
+                examples.paths, [order, number]
             )
             return tf.data.Dataset.from_tensor_slices(paths).interleave(
-                reader.records,
+                examples.records,
                 cycle_length=OPEN_SHARDS,
                 num_parallel_calls=OPEN_SHARDS,
             )
@@ -154,17 +160,18 @@ class Snippets:
         def choose(lists, count, index):
             return self._choose(lists, count, [choice, index])
 
-        def select(_, inputs, labels, video_ids):
-            return inputs, multi_hot(labels, reader.num_classes)
-
-        records = tf.data.Dataset.range(2**62).flat_map(one_pass).enumerate()
-        examples = reader.examples(records, choose).take(steps * size)
-        room = BUFFER_BYTES // (self.num_frames * reader.spec.dim) + 1
-        examples = shuffled(examples, min(room, BUFFER_EXAMPLES), mix)
-        batches = batch(examples, size, self.num_frames, drop_remainder=True)
-        batches = batches.map(select).prefetch(2)
+        records = tf.data.Dataset.range(2**62).flat_map(one_pass)
+        snippets = examples.parsed(records, length, choose)
+        snippets = snippets.take(steps * self.batch_size)
+        room = BUFFER_BYTES // (length * examples.spec.dim) + 1
+        snippets = shuffled(snippets, min(room, BUFFER_EXAMPLES), mix)
+        batches = snippets.batch(self.batch_size, drop_remainder=True)
+        batches = batches.map(
+            lambda _, inputs, targets, *ids: (inputs, targets)
+        )
         exactly = tf.data.experimental.assert_cardinality(steps)
-        return batches.apply(exactly).with_options(quiet_options())
+        batches = batches.prefetch(2).apply(exactly)
+        return batches.with_options(quiet_options())
 
     def _choose(self, lists, count, seed):
         """The frames of a snippet, of each feature list."""
@@ -189,12 +196,3 @@ def shuffled(dataset, size, seed):
         return dataset.shuffle(size, seed)
 
     return tf.data.Dataset.range(1).flat_map(shuffle)
-
-
-def check_whole(name: str, value, least: int) -> None:
-    """Raises `ValueError` where an argument is no number of its kind."""
-    if not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"`{name}` must be a whole number of at least {least}. "
-            f"Received: {name}={value!r}"
-        )

@@ -24,7 +24,12 @@ PARALLEL = max(2, os.cpu_count() or 2)
 
 
 class Examples:
-    """The checked examples of a part of some shards."""
+    """The examples of a part of some shards.
+
+    Args:
+        shards, spec, num_classes, part, on_error: As `kit.data.videos` takes
+            them.
+    """
 
     def __init__(self, shards, spec, num_classes, part, on_error):
         self.paths = as_paths(shards)
@@ -33,30 +38,14 @@ class Examples:
         self.sizes = {name: size for name, size in sizes.items() if size}
         self.num_classes = num_classes
         self.part = part
-        self.bad = problem_list(on_error)
-        if self.bad is None:
-            # Files of another kind are told from the first record.
+        self.problems = problem_list(on_error)
+        if self.problems is None:
+            # Files of another kind are told at once, with what to do about it.
             next(read_shard(self.paths[0], spec, num_classes))
         else:
-            problems = check(self.paths, spec, num_classes)
-            warn_left_out(problems.to_numpy().tolist())
-            places = zip(problems["file"], problems["record"], strict=True)
-            self.bad = [f"{path} record {number}" for path, number in places]
-
-    def require_video(self) -> None:
-        """Raises `ValueError` where the shards hold no video of the part."""
-        problems = None if self.bad is None else []
-        for path in self.paths:
-            for video in read_shard(
-                path, self.spec, self.num_classes, problems=problems
-            ):
-                if self.part.select([video.video_id])[0]:
-                    return
-        raise ValueError(
-            "The shards must hold a video of the part: give more of them, or "
-            "hold out another share of the videos. "
-            f"Received: part={self.part}, shards={self.paths[:3]!r}"
-        )
+            table = check(self.paths, spec, num_classes)
+            self.problems = table.to_numpy().tolist()
+            warn_left_out(self.problems)
 
     def records(self, path):
         """Of each record its file, number, bytes before it, and itself.
@@ -69,69 +58,62 @@ class Examples:
 
         def step(state, record):
             number, size = state
-            length = tf.strings.length(record)
-            after = number + 1, size + FRAMING + tf.cast(length, tf.int64)
-            return after, (path, number, size, record)
+            length = tf.cast(tf.strings.length(record), tf.int64)
+            return (number + 1, size + FRAMING + length), (path, *state, record)
 
         records = tf.data.TFRecordDataset(path).ignore_errors()
-        if self.bad is None:
+        if self.problems is None:
             records = records.concatenate(tf.data.Dataset.from_tensors(""))
-        return records.scan((np.int64(0), np.int64(0)), step)
+        records = records.scan((np.int64(0), np.int64(0)), step)
+        if not self.problems:
+            return records
+        bad = [f"{path} record {number}" for path, number, *_ in self.problems]
+        return records.filter(
+            lambda *record: tf.reduce_all(_name(*record) != bad)
+        )
 
-    def examples(self, records, choose):
-        """Examples of the records of the part: true, inputs, labels, video id.
+    def parsed(self, records, length, choose):
+        """The records of the part as true, inputs[, targets] and video id.
 
         Args:
-            records: Data set of an index and one of `records`.
-            choose: Function of lists of frames, their length and the index of
-                the record, that returns the lists of the chosen frames.
+            records: Data set of what `records` gives.
+            length: Frames an example, padded and masked.
+            choose: Function of the lists of frames of a record, how many they
+                have, and the place of the record in the data set; it returns
+                the lists of those wanted, at most `length`.
         """
         import tensorflow as tf
 
         def example(index, record):
-            return self._example(index, record, choose)
-
-        if self.bad:
-            records = records.filter(
-                lambda _, record: tf.reduce_all(_name(record) != self.bad)
+            ids, labels, lists = self._parse(record)
+            video_id = tf.strings.reduce_join(ids, separator=" ")
+            counts = tf.stack([tf.size(frames) for frames in lists])
+            count = tf.reduce_min(counts)
+            inputs, sizes = self._decode(choose(lists, count, index), length)
+            good = [
+                tf.strings.regex_full_match(video_id, ID_PATTERN),
+                (count > 0) & (count <= self.spec.max_frames),
+                tf.reduce_all(counts == count),
+                *sizes,
+            ]
+            parts = [inputs, video_id]
+            if self.num_classes is not None:
+                inside = (labels >= 0) & (labels < self.num_classes)
+                # An empty list, or none: TensorFlow does not tell them apart.
+                good += [tf.size(labels) > 0, tf.reduce_all(inside)]
+                hits = tf.one_hot(labels, self.num_classes, dtype=tf.int8)
+                parts.insert(1, tf.minimum(tf.reduce_sum(hits, axis=0), 1))
+            keep = tf.cond(
+                tf.reduce_all(good), lambda: True, lambda: self._examine(record)
             )
-        examples = records.map(example, num_parallel_calls=PARALLEL)
+            return keep & self.part.select(video_id), *parts
+
+        examples = records.enumerate().map(example, num_parallel_calls=PARALLEL)
+        # Without anything to compute, a filter costs nothing.
         return examples.filter(lambda keep, *_: keep)
 
-    def _example(self, index, record, choose):
-        import tensorflow as tf
-
-        ids, labels, lists = self._parse(record)
-        video_id = tf.strings.reduce_join(ids, separator=" ")
-        counts = tf.stack([tf.size(frames) for frames in lists])
-        count = tf.reduce_min(counts)
-        lists = choose(lists, count, index)
-        good = [
-            tf.strings.regex_full_match(video_id, ID_PATTERN),
-            count > 0,
-            count <= self.spec.max_frames,
-            tf.reduce_all(counts == count),
-        ]
-        if self.num_classes is not None:
-            # TensorFlow does not tell an empty list from one that is absent.
-            good.append(tf.size(labels) > 0)
-            good.append(tf.reduce_all(labels >= 0))
-            good.append(tf.reduce_all(labels < self.num_classes))
-        blocks = []
-        for frames, size in zip(lists, self.sizes.values(), strict=True):
-            good.append(tf.reduce_all(tf.strings.length(frames) == size))
-            block = tf.io.decode_raw(frames, tf.uint8, fixed_length=size)
-            blocks.append(block)
-        keep = tf.cond(
-            tf.reduce_all(good), lambda: True, lambda: self._examine(record)
-        )
-        frames = tf.concat(blocks, axis=1)
-        mask = tf.ones([tf.shape(frames)[0]], tf.bool)
-        inputs = {"frames": frames, "mask": mask}
-        return keep & self.part.select(video_id), inputs, labels, video_id
-
     def _parse(self, record):
-        """Ids, labels and lists of frames of a record, as it has them."""
+        """Ids, labels and lists of frames, as many as the record has."""
         import tensorflow as tf
 
         text = tf.io.RaggedFeature(tf.string)
@@ -141,57 +123,50 @@ class Examples:
             record[-1],
             {"id": text, "video_id": text, "labels": number},
             dict.fromkeys(self.sizes, frames),
-            example_name=_name(record),
+            example_name=_name(*record),
         )
         ids = tf.concat([context["id"], context["video_id"]], axis=0)
         return ids, context["labels"], [lists[name] for name in self.sizes]
 
+    def _decode(self, lists, length):
+        """Inputs of lists of frames, and whether these have the right sizes."""
+        import tensorflow as tf
+
+        good, blocks = [], []
+        for frames, size in zip(lists, self.sizes.values(), strict=True):
+            good.append(tf.reduce_all(tf.strings.length(frames) == size))
+            block = tf.io.decode_raw(frames, tf.uint8, fixed_length=size)
+            blocks.append(block)
+        count = tf.size(lists[0])
+        padding = [[0, length - count], [0, 0]]
+        frames = tf.pad(tf.concat(blocks, axis=1), padding)
+        inputs = {
+            "frames": tf.ensure_shape(frames, [length, self.spec.dim]),
+            "mask": tf.range(length) < count,
+        }
+        return inputs, good
+
     def _examine(self, record):
         """Whether there is nothing wrong with a record; raises where there is.
 
-        Of the end of a file it says that there is no example.
+        Of a good end of a file it says that there is no example.
         """
         import tensorflow as tf
 
-        def in_python(path, *record):
-            rules = self.spec, self.num_classes
+        def in_python(path, number, size, content):
+            rules = path.decode(), number, size, content
             try:
-                return examine(path.decode(), *record, *rules) is not None
+                video = examine(*rules, self.spec, self.num_classes)
             except BadRecord as bad:
-                raise bad.at(path.decode(), record[0]) from None
+                raise bad.at(path.decode(), number) from None
+            return video is not None
 
-        return tf.ensure_shape(
-            tf.numpy_function(in_python, record, tf.bool), []
-        )
+        good = tf.numpy_function(in_python, record, tf.bool)
+        return tf.ensure_shape(good, [])
 
 
-def _name(record):
-    """What TensorFlow calls a record where it cannot parse it."""
+def _name(path, number, *_):
+    """What TensorFlow calls a record that it cannot parse."""
     import tensorflow as tf
 
-    path, number, *_ = record
     return tf.strings.join([path, " record ", tf.strings.as_string(number)])
-
-
-def batch(examples, batch_size, length, drop_remainder=False):
-    """Batches of examples, frames padded to `length` and labels with -1."""
-    _, inputs, *_ = examples.element_spec
-    dim = inputs["frames"].shape[-1]
-    return examples.padded_batch(
-        batch_size,
-        ([], {"frames": [length, dim], "mask": [length]}, [None], []),
-        (None, {"frames": None, "mask": None}, np.int64(-1), None),
-        drop_remainder,
-    )
-
-
-def multi_hot(labels, num_classes):
-    """Targets int8 `(B, num_classes)` of labels `(B, L)`, padded with -1."""
-    import tensorflow as tf
-
-    rows = tf.where(labels >= 0)
-    index = tf.stack([rows[:, 0], tf.gather_nd(labels, rows)], axis=1)
-    shape = tf.stack([tf.shape(labels, tf.int64)[0], num_classes])
-    hits = tf.scatter_nd(index, tf.ones_like(index[:, 0]), shape)
-    targets = tf.cast(hits > 0, tf.int8)
-    return tf.ensure_shape(targets, [labels.shape[0], num_classes])

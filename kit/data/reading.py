@@ -21,23 +21,42 @@ def read_shard(
     num_classes: int | None = None,
     class_ids=None,
     problems: list | None = None,
+    with_frames: bool = True,
 ) -> Iterator[Video]:
-    """Reads and checks the videos of one shard.
+    """Reads and checks the videos of a shard.
 
     Args:
-        path: A shard, local or `gs://`.
+        path: A shard, local or `gs://`, or a list of them.
         spec: What a frame looks like.
         num_classes: Where given, the videos must have labels below it.
         class_ids: Where given, rated classes must be among these ids.
         problems: Where given, bad records are left out, and so is what
-            follows damage in the file; file, record number, field and problem
+            follows damage in a file; file, record number, field and problem
             of each are appended here.
+        with_frames: Whether to read the frames too.
 
     Raises:
-        ValueError: Where the file or a record is bad.
+        ValueError: Where a file or a record is bad.
     """
-    rules = spec, num_classes, class_ids
-    return _videos(as_paths(path), rules, problems)
+    rules, seen = (spec, num_classes, class_ids, with_frames), set()
+    for file in as_paths(path):
+        for number, size, record in _records(file):
+            try:
+                video = examine(file, number, size, record, *rules)
+                if video and video.video_id in seen:
+                    raise BadRecord(
+                        "id",
+                        f"An id must occur once, {video.video_id!r} was read "
+                        "before: give each partition and each shard once.",
+                    )
+            except BadRecord as bad:
+                if problems is None:
+                    raise bad.at(file, number) from None
+                problems.append((file, number, bad.field, bad.problem))
+                continue
+            if video:
+                seen.add(video.video_id)
+                yield video
 
 
 def check(
@@ -57,8 +76,7 @@ def check(
         nothing from that record on can be read.
     """
     problems = []
-    rules = spec, num_classes, class_ids
-    for _ in _videos(as_paths(shards), rules, problems):
+    for _ in read_shard(shards, spec, num_classes, class_ids, problems):
         pass
     columns = ["file", "record", "field", "problem"]
     return pd.DataFrame(problems, columns=columns)
@@ -90,9 +108,8 @@ def ratings(
             yes.
     """
     problems = problem_list(on_error)
-    rules = spec, None, class_ids, False
     rows = []
-    for video in _videos(as_paths(shards), rules, problems):
+    for video in read_shard(shards, spec, None, class_ids, problems, False):
         columns = video.starts, video.classes, video.scores
         values = zip(*(column.tolist() for column in columns), strict=True)
         rows += [(video.video_id.decode(), *rating) for rating in values]
@@ -103,12 +120,13 @@ def ratings(
             f"3/frame/validate. Received: shards={shards!r}"
         )
     table = pd.DataFrame(rows, columns=["video_id", "start", "label", "score"])
-    table = table[part.select(table["video_id"])].reset_index(drop=True)
+    table = table[part.select(table["video_id"])]
+    table = table.drop_duplicates(ignore_index=True)
     if not table["score"].any():
         raise ValueError(
             "The ratings of a part must say yes at least once: give more "
             "shards, or hold out another share of the videos. "
-            f"Received: part={part} with {len(table)} of {len(rows)} ratings"
+            f"Received: {part} with {len(table)} of {len(rows)} ratings"
         )
     return table
 
@@ -119,14 +137,12 @@ def find_video(shards, video_id: str, spec: FrameSpec) -> np.ndarray:
     Raises:
         ValueError: Where no shard holds it.
     """
-    paths = as_paths(shards)
-    for path in paths:
-        for video in read_shard(path, spec):
-            if video.video_id == video_id.encode():
-                return video.frames
+    for video in read_shard(shards, spec):
+        if video.video_id == video_id.encode():
+            return video.frames
     raise ValueError(
         "The video must be in one of the shards: give others. "
-        f"Received: video_id={video_id!r}, {len(paths)} shards"
+        f"Received: video_id={video_id!r}"
     )
 
 
@@ -151,30 +167,6 @@ def warn_left_out(problems: list | None) -> None:
         for path, bad in table.groupby("file")
     ]
     warnings.warn("Bad input was left out:\n" + "\n".join(lines), stacklevel=3)
-
-
-def _videos(paths, rules, problems) -> Iterator[Video]:
-    """The checked videos of some shards."""
-    seen = set()
-    for path in paths:
-        for number, size, record in _records(path):
-            try:
-                video = examine(path, number, size, record, *rules)
-                if video is not None and video.video_id in seen:
-                    raise BadRecord(
-                        "id",
-                        "An id must occur once, and another record has "
-                        f"{video.video_id!r} too: give each partition and "
-                        "each shard once.",
-                    )
-            except BadRecord as bad:
-                if problems is None:
-                    raise bad.at(path, number) from None
-                problems.append((path, number, bad.field, bad.problem))
-                continue
-            if video is not None:
-                seen.add(video.video_id)
-                yield video
 
 
 def _records(path) -> Iterator[tuple[int, int, bytes]]:
@@ -231,16 +223,15 @@ def _damage(head: bytes, number: int) -> str:
             "A shard must not be compressed, and this file is: decompress it "
             "first (`gunzip` where it is gzip)."
         )
-    if not head:
-        return "A shard must hold records, and this file is empty: download it."
-    if number == 0:
+    if number:
         return (
-            "A shard must be a TFRecord file, and this is none, or damaged "
-            "from its first record on: look what it is, or download it again."
+            "A shard must be whole, and nothing from this record on can be "
+            "read: download the file again."
         )
     return (
-        "A shard must be a whole TFRecord file, and nothing from this record "
-        "on can be read: download the file again."
+        "A shard must be a TFRecord file with records, and this is another "
+        "kind of file, empty, or damaged at once: look what it is, or download "
+        "it again."
     )
 
 

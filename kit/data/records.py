@@ -7,15 +7,15 @@ import numpy as np
 
 from kit.spec import FrameSpec
 
-# The four lists of a rated record and the kind of their values.
+# The lists of a rated record, equally long, and the kind of their values.
 RATING_FIELDS = {
     "segment_start_times": "int64_list",
     "segment_end_times": "int64_list",
     "segment_labels": "int64_list",
     "segment_scores": "float_list",
 }
-# An id that a submission can hold, for Python's expressions and TensorFlow's.
-ID_PATTERN = r'[^\x00-\x20:,"]+'
+# An id that a submission can hold; � is what Python makes of no UTF-8.
+ID_PATTERN = r'[^\x00-\x20:,"�]+'
 
 
 class Video(NamedTuple):
@@ -24,8 +24,8 @@ class Video(NamedTuple):
     Attributes:
         video_id: The id, as bytes.
         labels: Vocabulary ids of the video's labels, int64 `(L,)`.
-        frames: Visual and audio features side by side, uint8 `(T, D)`; of no
-            frame where the frames were not asked for.
+        frames: Visual and audio features side by side, uint8 `(T, D)`, or
+            None where they were not asked for.
         starts: First frame of each rated segment, int64 `(R,)`; some lie
             beyond the last frame.
         classes: Vocabulary id that was rated there, int64 `(R,)`.
@@ -34,7 +34,7 @@ class Video(NamedTuple):
 
     video_id: bytes
     labels: np.ndarray
-    frames: np.ndarray
+    frames: np.ndarray | None
     starts: np.ndarray
     classes: np.ndarray
     scores: np.ndarray
@@ -88,124 +88,98 @@ def parse(
             "your own features with `data.write_shard`.",
         ) from None
     context = example.context.feature
-    if with_frames:
-        frames = _frames(example, spec)
-    else:
-        frames = np.empty((0, spec.dim), np.uint8)
     return Video(
         _video_id(context),
         _labels(context, num_classes),
-        frames,
-        *_ratings(context, spec, class_ids),
+        _frames(example, spec) if with_frames else None,
+        *_ratings(context, spec.segment_frames, class_ids),
     )
 
 
 def _frames(example, spec) -> np.ndarray:
     """Visual and audio features side by side, uint8 `(T, D)`."""
-    blocks = {
-        name: _block(example, name, width)
-        for name, width in (("rgb", spec.rgb), ("audio", spec.audio))
-        if width
-    }
-    counts = {name: len(block) for name, block in blocks.items()}
-    (first, count), *others = counts.items()
-    for name, other in others:
-        if other != count:
-            raise BadRecord(
-                name,
-                f"`rgb` and `audio` must have as many frames, found {counts}.",
-            )
-    if count == 0:
-        raise BadRecord(first, "A video must have at least one frame.")
-    if count > spec.max_frames:
+    sizes = {"rgb": spec.rgb, "audio": spec.audio}
+    sizes = {name: size for name, size in sizes.items() if size}
+    blocks = [_block(example, name, sizes[name]) for name in sizes]
+    counts = {len(block) for block in blocks}
+    if len(counts) > 1 or not 0 < max(counts) <= spec.max_frames:
         raise BadRecord(
-            first,
-            f"A video must have at most {spec.max_frames} frames, found "
-            f"{count}: give a `FrameSpec` with a higher `max_frames`.",
+            "rgb" if spec.rgb else "audio",
+            f"A video must have 1 to {spec.max_frames} frames, as many of one "
+            f"kind as of the other, found {sorted(counts)}: give a `FrameSpec` "
+            "of more `max_frames` if these videos are longer.",
         )
-    return np.concatenate(list(blocks.values()), axis=1)
+    return np.concatenate(blocks, axis=1)
 
 
-def _block(example, name, width) -> np.ndarray:
-    """The frames of one feature list, uint8 `(T, width)`."""
+def _block(example, name, size) -> np.ndarray:
+    """The frames of one feature list, uint8 `(T, size)`."""
     lists = example.feature_lists.feature_list
     if name not in lists:
-        raise _missing(example, name)
-    features = lists[name].feature
-    values = [feature.bytes_list.value for feature in features]
-    for index, value in enumerate(values):
-        kind = features[index].WhichOneof("kind")
-        if kind in ("float_list", "int64_list"):
-            raise BadRecord(
-                name,
-                f"A frame must be bytes, frame {index} is a {kind}: quantise "
-                "the features to a byte each and write them with "
-                "`data.write_shard`.",
-            )
-        sizes = [len(part) for part in value]
-        if sizes != [width]:
-            raise BadRecord(
-                name,
-                f"A frame must be {width} bytes, frame {index} has {sizes}: "
-                "give the `FrameSpec` of these features.",
-            )
+        raise BadRecord(name, _missing(example, name))
+    frames = lists[name].feature
+    values = [frame.bytes_list.value for frame in frames]
+    for frame, value in zip(frames, values, strict=True):
+        if [len(part) for part in value] != [size]:
+            raise BadRecord(name, _unlike(frame, size))
     joined = b"".join(value[0] for value in values)
-    return np.frombuffer(joined, np.uint8).reshape(-1, width)
+    return np.frombuffer(joined, np.uint8).reshape(-1, size)
 
 
-def _missing(example, name) -> BadRecord:
-    """Says what a record without the feature list `name` has instead."""
-    context = example.context.feature
-    if "mean_rgb" in context or "mean_audio" in context:
-        return BadRecord(
-            name,
-            "This is a video-level shard, one mean a video, and frames are "
-            "needed: download the frame-level partition, 2/frame (video "
-            "labels) or 3/frame (segment ratings), in its place.",
+def _unlike(frame, size) -> str:
+    """Says what a frame is that is not `size` bytes."""
+    kind = frame.WhichOneof("kind")
+    if kind in ("float_list", "int64_list"):
+        return (
+            f"A frame must be bytes, found a {kind}: quantise the features to "
+            "a byte each, and write them with `data.write_shard`."
         )
-    return BadRecord(
-        name,
-        f"A record must have the frames `{name}`, found the feature lists "
-        f"{sorted(example.feature_lists.feature_list)}: give a `FrameSpec` "
-        f"with {name}=0 if there is no such feature, or write the features "
-        "under the name it should have with `data.write_shard`.",
+    return (
+        f"A frame must be {size} bytes, found "
+        f"{[len(part) for part in frame.bytes_list.value]}: give the "
+        "`FrameSpec` of these features."
     )
 
 
-def _values(context, name, kind):
+def _missing(example, name) -> str:
+    """Says what a record without the feature list `name` has instead."""
+    if {"mean_rgb", "mean_audio"} & set(example.context.feature):
+        return (
+            "This is a video-level shard, one mean a video: download the "
+            "frame-level partition, 2/frame (video labels) or 3/frame (segment "
+            "ratings), in its place."
+        )
+    return (
+        f"A record must have the frames `{name}`, found "
+        f"{sorted(example.feature_lists.feature_list)}: give a `FrameSpec` "
+        f"with {name}=0 if there is none, or write the features under that "
+        "name with `data.write_shard`."
+    )
+
+
+def _values(context, name, kind) -> list:
     """The values of a context feature; none where it is absent."""
     if name not in context:
-        return ()
+        return []
     received = context[name].WhichOneof("kind")
     if received not in (kind, None):
-        raise BadRecord(
-            name, f"`{name}` must be of kind {kind}, found {received}."
-        )
-    return getattr(context[name], kind).value
+        raise BadRecord(name, f"It must be a {kind}, found a {received}.")
+    return list(getattr(context[name], kind).value)
 
 
 def _video_id(context) -> bytes:
-    old = "video_id" in context and "id" not in context
-    name = "video_id" if old else "id"
-    values = list(_values(context, name, "bytes_list"))
-    if len(values) != 1:
-        raise BadRecord(
-            name,
-            f"A record must have one `id` or `video_id`, found {values}; its "
-            f"context has the features {sorted(context)}.",
-        )
-    try:
-        text = values[0].decode()
-    except UnicodeDecodeError:
-        text = ""
+    """The `id`, which old files call `video_id`."""
+    names = "id", "video_id"
+    ids = sum((_values(context, name, "bytes_list") for name in names), [])
+    text = ids[0].decode(errors="replace") if len(ids) == 1 else ""
     if not re.fullmatch(ID_PATTERN, text):
         raise BadRecord(
-            name,
-            "An id must be UTF-8 text that a submission can hold, without "
-            "space, colon, comma, quote or control character, found "
-            f"{values[0]!r}: rename the video.",
+            "id",
+            "A record must have one `id` that a submission can hold, UTF-8 "
+            "without space, colon, comma, quote or control character, found "
+            f"{ids} among {sorted(context)}: rename the video.",
         )
-    return values[0]
+    return ids[0]
 
 
 def _labels(context, num_classes) -> np.ndarray:
@@ -216,58 +190,44 @@ def _labels(context, num_classes) -> np.ndarray:
         raise BadRecord(
             "labels",
             "A video to train on must have `labels`, an empty list where it "
-            "shows none of the classes: give shards that have them (the train "
-            "partition), or write them with `data.write_shard`.",
+            "shows no class: give shards that have them, as `train` has.",
         )
-    if np.any((labels < 0) | (labels >= num_classes)):
+    if not np.all((labels >= 0) & (labels < num_classes)):
         raise BadRecord(
             "labels",
-            f"A label must lie in the vocabulary, 0 to {num_classes - 1}, "
-            f"found {labels.tolist()}: give the `num_classes` of these files.",
+            f"A label must lie in 0 to {num_classes - 1}, found "
+            f"{labels.tolist()}: give the `num_classes` of these files.",
         )
     return labels
 
 
-def _ratings(context, spec, class_ids):
+def _ratings(context, segment_frames, class_ids):
     """Starts, classes and scores of the ratings: each `(R,)`."""
     columns = [
         np.array(_values(context, name, kind))
         for name, kind in RATING_FIELDS.items()
     ]
-    sizes = [len(column) for column in columns]
-    if len(set(sizes)) > 1:
-        raise BadRecord(
-            "segment_scores",
-            f"{', '.join(RATING_FIELDS)} must be equally long: {sizes}.",
-        )
     starts, _, classes, scores = columns
-    if np.any((starts < 0) | (starts % spec.segment_frames != 0)):
-        raise BadRecord(
-            "segment_start_times",
-            "A segment must start at 0 or a multiple of "
-            f"{spec.segment_frames}, found {starts.tolist()}: give the "
-            "`FrameSpec` of these features.",
-        )
-    if not np.isin(scores, (0, 1)).all():
-        raise BadRecord(
-            "segment_scores", f"A score must be 0 or 1: {scores.tolist()}."
-        )
-    if np.any(classes < 0) or (
-        class_ids is not None and not np.isin(classes, class_ids).all()
+    counts = {len(column) for column in columns}
+    if len(counts) > 1:
+        fields = ", ".join(RATING_FIELDS)
+        raise BadRecord("segment_scores", f"Of unequal length: {fields}.")
+    known = classes >= 0
+    if class_ids is not None:
+        known = np.isin(classes, class_ids)
+    rated = {*zip(starts, classes, strict=True)}
+    agree = len({*zip(starts, classes, scores, strict=True)}) == len(rated)
+    on_grid = (starts >= 0) & (starts % segment_frames == 0)
+    start = f"start at a multiple of {segment_frames}, see `FrameSpec`"
+    known_rule = "be of a class of the task: add it to `segment_label_ids.csv`"
+    for field, good, rule in (
+        ("segment_start_times", on_grid, start),
+        ("segment_labels", known, known_rule),
+        ("segment_scores", np.isin(scores, (0, 1)), "have a score of 0 or 1"),
+        ("segment_scores", agree, "agree with others of its segment and class"),
     ):
-        raise BadRecord(
-            "segment_labels",
-            "A rated class must be one of the classes of the segment task, "
-            f"found {classes.tolist()}: add it to `segment_label_ids.csv`, or "
-            "give every rated class in `class_ids`.",
-        )
-    verdicts = {}
-    for start, class_id, score in zip(starts, classes, scores, strict=True):
-        if verdicts.setdefault((start, class_id), score) != score:
-            raise BadRecord(
-                "segment_scores",
-                "Two ratings of a segment and class must agree, found both "
-                f"for start {start} and class {class_id}.",
-            )
-    pairs = np.array(list(verdicts), np.int64).reshape(-1, 2)
-    return *pairs.T, np.array(list(verdicts.values()), np.int8)
+        if not np.all(good):
+            values = list(_values(context, field, RATING_FIELDS[field]))
+            raise BadRecord(field, f"A rating must {rule}, found {values}.")
+    integers = starts.astype(np.int64), classes.astype(np.int64)
+    return *integers, scores.astype(np.int8)

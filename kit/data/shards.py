@@ -30,21 +30,19 @@ def list_shards(data_dir, split: str) -> list[str]:
             f"Received: split={split!r}"
         )
     pattern = f"{split}*.tfrecord"
-    shards = sorted(
-        {
-            path
-            for place in expand(data_dir)
-            for path in _files(place)
-            if fnmatch.fnmatchcase(os.path.basename(path), pattern)
-        }
-    )
+    shards = set()
+    for place in expand(data_dir):
+        shard = place.endswith(".tfrecord")
+        for path in [place] if shard else files_in(place):
+            if fnmatch.fnmatchcase(os.path.basename(path), pattern):
+                shards.add(path)
     if not shards:
         raise ValueError(
             f"A data set must hold shards named `{pattern}`: give the folder "
             "they are in, at any depth, or a glob. "
             f"Received: data_dir={data_dir!r}, split={split!r}"
         )
-    return shards
+    return sorted(shards)
 
 
 def expand(data_dir) -> list[str]:
@@ -53,38 +51,33 @@ def expand(data_dir) -> list[str]:
 
     if not isinstance(data_dir, str | os.PathLike):
         return [place for one in data_dir for place in expand(one)]
-    data_dir = os.fspath(data_dir)
-    if gfile.exists(data_dir):
-        return [data_dir]
-    remote = "://" in data_dir
-    if remote and "**" in data_dir:
-        # TensorFlow takes it for one level and would leave files out.
-        raise ValueError(
-            "A glob of a bucket cannot hold `**`: name a folder, whose shards "
-            f"are found at any depth. Received: data_dir={data_dir!r}"
-        )
-    places = []
-    if glob.has_magic(data_dir) and remote:
-        places = gfile.glob(data_dir)
-    elif glob.has_magic(data_dir):
-        places = glob.glob(data_dir, recursive=True)
+    path, places = os.fspath(data_dir), []
+    if "://" not in path:
+        path = os.path.abspath(path)
+    if gfile.exists(path):
+        return [path.rstrip("/")]
+    if "://" not in path:
+        places = glob.glob(path, recursive=True)
+    elif "**" not in path:  # TensorFlow takes it for one level
+        places = gfile.glob(path)
     if not places:
         raise ValueError(
-            "What is named as data must be there: check the path. "
-            f"Received: data_dir={data_dir!r}"
+            "What is named as data must be there, and a glob of a bucket goes "
+            "without `**`: check the path, or name a folder, whose shards are "
+            f"found at any depth. Received: data_dir={data_dir!r}"
         )
     return places
 
 
-def _files(place: str) -> Iterator[str]:
-    """The file itself, or all files of the folder, at any depth."""
+def files_in(folder: str) -> Iterator[str]:
+    """All files of a folder, at any depth."""
     from tensorflow.io import gfile
 
-    if not gfile.isdir(place):
-        yield place
-        return
-    for folder, _, names in gfile.walk(place):
-        yield from (os.path.join(folder, name) for name in names)
+    remote = "://" in folder
+    # Unlike TensorFlow's, Python's passes over what nobody may read.
+    walk = gfile.walk(folder) if remote else os.walk(folder, followlinks=True)
+    for place, _, names in walk:
+        yield from (os.path.join(place, name) for name in names)
 
 
 def as_paths(shards) -> list[str]:

@@ -36,7 +36,13 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     """
     import tensorflow as tf
 
-    path = Path(_local(path))
+    # `Path` makes one slash of two; one letter is a drive of Windows.
+    if re.match(r"\w\w+:/", os.fspath(path)):
+        raise ValueError(
+            "A shard is written to a local path: write it there, and copy it "
+            f"to the bucket afterwards. Received: path={path!r}"
+        )
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"partial-{path.name}")
     try:
@@ -51,18 +57,6 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     return str(path)
 
 
-def _local(path) -> str:
-    """The path as text; raises `ValueError` where it is an address."""
-    path = os.fspath(path)
-    # `Path` makes one slash of two; one letter is a drive of Windows.
-    if re.match(r"\w\w+:/", path):
-        raise ValueError(
-            "A shard is written to a local path: write it there, and copy it "
-            f"to the bucket afterwards. Received: path={path!r}"
-        )
-    return path
-
-
 def _record(video, spec) -> bytes:
     """A serialized `tf.train.SequenceExample` of what a video has."""
     from tensorflow import train
@@ -70,32 +64,28 @@ def _record(video, spec) -> bytes:
     def feature(kind, values):
         return train.Feature(**{kind: {"value": values}})
 
-    video_id = video["id"]
-    if not isinstance(video_id, str):
+    if not isinstance(video["id"], str):
         raise ValueError(
-            "An `id` must be text: give `str(id)`. "
-            f"Received: id={video_id!r} of type {type(video_id).__name__}"
+            f"An `id` must be text: give `str(id)`. Received: {video['id']!r}"
         )
-    context = {"id": feature("bytes_list", [video_id.encode()])}
+    context = {"id": feature("bytes_list", [video["id"].encode()])}
     if "labels" in video:
-        context["labels"] = feature("int64_list", _labels(video))
+        context["labels"] = feature("int64_list", _whole(video, "labels"))
     if "ratings" in video:
-        starts, classes, scores = _ratings(video)
+        starts, classes, scores = _whole(video, "ratings", 3).reshape(-1, 3).T
         columns = starts, starts + spec.segment_frames, classes, scores
-        for (name, kind), column in zip(
-            RATING_FIELDS.items(), columns, strict=True
-        ):
-            context[name] = feature(kind, column)
+        fields = zip(RATING_FIELDS.items(), columns, strict=True)
+        context |= {name: feature(kind, c) for (name, kind), c in fields}
     frames = np.asarray(video["frames"])
     if frames.dtype != np.uint8 or frames.shape[1:] != (spec.dim,):
         raise ValueError(
             f"Frames must be uint8 (num_frames, {spec.dim}): quantise your "
             "features to a byte each, or give their `FrameSpec`. Received: "
-            f"{frames.dtype} {frames.shape} for video {video_id!r}"
+            f"{frames.dtype} {frames.shape} for video {video['id']!r}"
         )
-    rgb, audio = np.split(frames, [spec.rgb], axis=1)
     lists = {}
-    for name, rows in (("rgb", rgb), ("audio", audio)):
+    blocks = np.split(frames, [spec.rgb], axis=1)
+    for name, rows in zip(("rgb", "audio"), blocks, strict=True):
         values = [feature("bytes_list", [row.tobytes()]) for row in rows]
         lists[name] = train.FeatureList(feature=values)
     return train.SequenceExample(
@@ -104,40 +94,18 @@ def _record(video, spec) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
-def _labels(video) -> np.ndarray:
-    """The ids of the classes of a video, each once."""
-    labels = _whole(video, "labels")
-    if labels.ndim != 1 or len(np.unique(labels)) < len(labels):
-        raise ValueError(
-            "`labels` must be the ids of a video's classes, each once: give "
-            "`np.flatnonzero(labels)` of a multi-hot vector. "
-            f"Received: labels={video['labels']!r} for video {video['id']!r}"
-        )
-    return labels
-
-
-def _ratings(video):
-    """Starts, classes and scores: the columns of the ratings of a video."""
-    ratings = _whole(video, "ratings")
-    if ratings.size and ratings.shape[1:] != (3,):
-        raise ValueError(
-            "`ratings` must be rows of (start, class id, 1 yes or 0 no). "
-            f"Received: shape={ratings.shape} for video {video['id']!r}"
-        )
-    return ratings.reshape(-1, 3).T
-
-
-def _whole(video, name) -> np.ndarray:
-    """The numbers of a field as int64; floats of whole numbers are taken."""
+def _whole(video, name, *row) -> np.ndarray:
+    """A field as whole numbers in rows of that shape; floats may be whole."""
     values = np.asarray(video[name])
-    if values.size and values.dtype.kind not in "iuf":
-        numbers = False
-    else:
-        values = values.astype(np.float64)
-        numbers = np.array_equal(values, np.floor(values))
-    if not numbers:
+    good = values.dtype.kind in "iuf" and not np.any(values % 1)
+    good = good and (not values.size or values.shape[1:] == row)
+    if not row:
+        good = good and len(np.unique(values)) == len(values)
+    if not good:
         raise ValueError(
-            f"`{name}` must hold whole numbers. "
-            f"Received: {name}={video[name]!r} for video {video['id']!r}"
+            "`labels` must be ids of classes, each once (`np.flatnonzero` of a "
+            "multi-hot vector), and `ratings` rows of (start, class id, 1 yes "
+            f"or 0 no). Received: {name}={video[name]!r} for video "
+            f"{video['id']!r}"
         )
     return values.astype(np.int64)
