@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kit.ranking.table import as_ids, check_classes
+from kit.ranking.table import as_ids, check_classes, sort_key
 
 K = 100_000
 COLUMNS = ["video_id", "start", "label", "score"]
@@ -205,7 +205,8 @@ def rated_pairs(ratings, class_ids=None) -> RatedPairs:
             f"out. Received: {table[~valid].iloc[0].to_dict()}"
         )
     table = table.astype({"start": int, "label": int, "score": int})
-    table["video_id"] = as_ids(table["video_id"]).astype(object)
+    video_ids = as_ids(table["video_id"])
+    table["video_id"] = np.unique(sort_key(video_ids), return_inverse=True)[1]
     if class_ids is None:
         class_ids = np.unique(table["label"])
     else:
@@ -213,11 +214,12 @@ def rated_pairs(ratings, class_ids=None) -> RatedPairs:
     table["column"] = pd.Index(class_ids).get_indexer(table["label"])
     pair = ["column", "video_id", "start"]
     table = table[table["column"] >= 0].drop_duplicates().sort_values(pair)
-    both = table[table.duplicated(pair)]
+    both = table.index[table.duplicated(pair)]
     if len(both):
         raise ValueError(
             "A segment cannot be both positive and negative for a class; "
-            f"remove one rating. Received: {both.iloc[0].to_dict()}"
+            f"remove one rating. Received: {video_ids[both[0]]!r} with "
+            f"{table.loc[both[0], COLUMNS[1:]].to_dict()}"
         )
     if not table["score"].any():
         raise ValueError(
@@ -228,6 +230,6 @@ def rated_pairs(ratings, class_ids=None) -> RatedPairs:
         class_ids,
         table["column"].to_numpy(),
         table["score"].to_numpy() == 1,
-        as_ids(table["video_id"]),
+        video_ids[table.index],
         table["start"].to_numpy(),
     )

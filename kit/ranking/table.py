@@ -161,13 +161,16 @@ class Ranking:
         class_ids = np.asarray(class_ids)
         rows = self.locate(video_ids, starts)
         result = np.where(rows < 0, -1, 0)
+        wanted = np.zeros(len(self.starts), bool)
         place = np.zeros(len(self.starts), np.int32)
         for class_id in np.unique(class_ids):
             pairs = np.flatnonzero((class_ids == class_id) & (rows >= 0))
+            wanted[rows[pairs]] = True
             segments = self.indices(class_id)
-            place[segments] = np.arange(1, len(segments) + 1)
+            listed = np.flatnonzero(wanted[segments])
+            place[segments[listed]] = listed + 1
             result[pairs] = place[rows[pairs]]
-            place[segments] = 0
+            wanted[rows[pairs]], place[rows[pairs]] = False, 0
         return result
 
     def restrict(self, video_ids) -> "Ranking":
