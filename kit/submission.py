@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from kit.ranking import Ranking
-from kit.ranking.table import one_table, replacing
+from kit.ranking.table import K, one_table, replacing
 
 HEADER = b"Class,Segments"
-K = 100_000
 _MARKS = bytes(range(32)) + b'",'  # that no id may have
 _PAIR = re.compile(rb'[^\x00-\x20:,"]+:(0|[1-9][0-9]{0,5})')
 

@@ -6,10 +6,9 @@ import numpy as np
 
 from kit import submission
 from kit.ranking import Ranking
-from kit.ranking.table import one_table, replacing
+from kit.ranking.table import K, one_table, replacing
 from kit.ranking.topk import best_first
 
-K = 100_000
 METHODS = ("rank", "mean", "logit")
 
 

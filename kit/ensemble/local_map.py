@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 
 from kit.ensemble.fusion import (
-    K,
     check_method,
     check_weights,
     list_gains,
     shared_table,
 )
 from kit.metrics.precision import rated_pairs
+from kit.ranking.table import K
 
 
 class LocalMap:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kit.metrics.precision import K, count_positives, rated_pairs
+from kit.metrics.precision import count_positives, rated_pairs
+from kit.ranking.table import K
 
 
 def floor_of_targets(targets) -> float:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kit.ranking.table import as_ids, check_classes, sort_key
+from kit.ranking.table import K, as_ids, check_classes, sort_key
 
-K = 100_000
 COLUMNS = ["video_id", "start", "label", "score"]
 
 

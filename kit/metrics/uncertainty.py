@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.metrics.precision import K, rated_pairs
+from kit.metrics.precision import rated_pairs
+from kit.ranking.table import K
 
 
 class Interval(NamedTuple):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+K = 100_000  # segments a class that the competition counts
+
 
 @dataclasses.dataclass(eq=False)
 class Ranking:
@@ -92,7 +94,7 @@ class Ranking:
 
     @classmethod
     def from_scores(
-        cls, scores, class_ids, video_ids, starts, k: int = 100_000
+        cls, scores, class_ids, video_ids, starts, k: int = K
     ) -> "Ranking":
         """The best `k` segments of each class from scores `(S, C)`.
 
@@ -105,7 +107,7 @@ class Ranking:
         return top.ranking()
 
     @classmethod
-    def merge(cls, rankings, k: int = 100_000) -> "Ranking":
+    def merge(cls, rankings, k: int = K) -> "Ranking":
         """One ranking of the best `k` out of several over disjoint segments.
 
         Equal to ranking all segments at once, where each part kept its best
@@ -252,7 +254,7 @@ def one_table(lists):
     ids = np.concatenate([as_ids(video_ids) for video_ids, _ in lists])
     starts = np.concatenate([starts for _, starts in lists])
     step = 1 + starts.max(initial=0).astype(np.int64)
-    if ids.itemsize <= 5:  # with a start of six digits, below 2 ** 63
+    if ids.itemsize <= 5 and step < 2**23:  # together below 2 ** 63
         video = (sort_key(ids) >> np.uint64(24)).astype(np.int64)
     else:
         _, video = np.unique(sort_key(ids), return_inverse=True)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kit.ranking.table import (
+    K,
     Ranking,
     as_ids,
     check_classes,
@@ -38,7 +39,7 @@ class TopK:
 
     _BLOCK = 8192  # segments handled at once: 32 MB at 1,000 classes
 
-    def __init__(self, class_ids, k: int = 100_000):
+    def __init__(self, class_ids, k: int = K):
         if int(k) != k or k < 1:
             raise ValueError(
                 f"`k` must be a whole number of at least 1. Received: k={k!r}"
