@@ -177,12 +177,12 @@ QUICK = {
 }
 
 
-def quick(notebook):
-    cell = Path(notebook).with_suffix(".py").read_text().split("# %%")[2]
-    assert cell.startswith(' tags=["parameters"]')
+def quick(name):
+    """The lines that papermill would add to a notebook."""
+    text = Path("notebooks", f"{name}.py").read_text()
+    cell = text.split('tags=["parameters"]')[1].split("# %%")[0]
     names = re.findall(r"^(\w+) = ", cell, re.MULTILINE)
-    lines = [f"{key} = {QUICK[key]!r}" for key in names if key in QUICK]
-    return "\n".join(lines)
+    return "\n".join(f"{n} = {QUICK[n]!r}" for n in names if n in QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -287,10 +287,9 @@ def run_kernel(python, notebook, root, parameters):
 @pytest.mark.slow
 def test_the_notebooks_run_on_kaggle_in_a_chain(kaggle_host, image, sample):
     root, packed, kernels, kit = kaggle_host
-    for kernel in kernels:
-        notebook = packed / Path(kernel["code_file"]).stem / kernel["code_file"]
-        given = quick(Path("notebooks", kernel["code_file"]))
-        printed = run_kernel(image, notebook, root, given)
+    for name, kernel in zip(NAMES, kernels, strict=True):
+        notebook = packed / name / kernel["code_file"]
+        printed = run_kernel(image, notebook, root, quick(name))
         assert f"kit: {kit}/kit/__init__.py" in printed
         assert "SIMULATED" not in printed
         output = root / "input" / "notebooks" / kernel["id"]
