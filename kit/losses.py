@@ -20,14 +20,18 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
 
     Call arguments:
         y_true: int8 of shape `(batch_size, num_classes)`: 1 yes, 0 no,
-            -1 nobody rated it.
+            -1 nobody knows.
         y_pred: Probabilities of shape `(batch_size, num_classes)`.
+
+    Raises:
+        ValueError: Where targets and model have not as many classes.
     """
 
     def __init__(self, name="masked_binary_crossentropy", **kwargs):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
+        _check_classes(y_true, y_pred)
         y_pred = ops.cast(y_pred, "float32")
         right = ops.where(y_true == 1, y_pred, 1.0 - y_pred)
         losses = -ops.log(right + 1e-7)
@@ -53,6 +57,9 @@ class DistillationLoss(keras.losses.Loss):
         y_pred: Logits of shape `(batch_size, 1 + num_branches, num_classes)`,
             the mixture's first.
 
+    Raises:
+        ValueError: Where targets and model have not as many classes.
+
     Reference:
 
     - [Lan et al., 2018](https://arxiv.org/abs/1806.04606)
@@ -68,6 +75,7 @@ class DistillationLoss(keras.losses.Loss):
         self.temperature = temperature
 
     def call(self, y_true, y_pred):
+        _check_classes(y_true, y_pred)
         logits = ops.cast(y_pred, "float32")
         y_true = ops.expand_dims(y_true, 1)  # (B, 1, C)
         target = ops.cast(y_true == 1, "float32")
@@ -82,6 +90,17 @@ class DistillationLoss(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}
+
+
+def _check_classes(y_true, y_pred):
+    """One column of targets would be repeated for every class in silence."""
+    if y_true.shape[-1] != y_pred.shape[-1]:
+        raise ValueError(
+            "Targets must have a column for each class of the model: read them "
+            "for `kit.models.class_ids(model)`. Received: "
+            f"y_true.shape={tuple(y_true.shape)}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
 
 
 def loss_for(model: keras.Model) -> keras.losses.Loss:

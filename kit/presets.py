@@ -1,14 +1,12 @@
 """The nine members of the paper's ensemble, as plain values."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 
 from kit import models
-from kit.spec import FrameSpec
+from kit.spec import YOUTUBE_8M, FrameSpec
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,7 @@ class Member:
         num_frames: Frames of a video that a training example has.
         shifts: First and last shift, in frames, of test-time augmentation.
         weight: The paper's weight in the ensemble, in per cent.
-        public: The published public MAP@100K.
-        private: The published private MAP@100K.
+        published: Its MAP@100K on Kaggle's public and private boards.
         learning_rate_factor: Times a stage's learning rate.
     """
 
@@ -33,8 +30,7 @@ class Member:
     num_frames: int
     shifts: tuple[int, int]
     weight: float | None = None
-    public: float | None = None
-    private: float | None = None
+    published: tuple[float, float] | None = None
     learning_rate_factor: float = 1.0
 
 
@@ -47,8 +43,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-1, 1),
         weight=0.22,
-        public=0.7629,
-        private=0.7556,
+        published=(0.7629, 0.7556),
     ),
     "BERT-L2h12": Member(
         title="BERT(L2h12)",
@@ -57,8 +52,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-1, 1),
         weight=2.81,
-        public=0.7729,
-        private=0.7680,
+        published=(0.7729, 0.7680),
     ),
     "BERTCrossMean": Member(
         title="BERTCrossMean(L2h8)",
@@ -67,8 +61,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-1, 1),
         weight=4.90,
-        public=0.7748,
-        private=0.7680,
+        published=(0.7748, 0.7680),
     ),
     "BERT-L3h12": Member(
         title="BERT(L3h12)",
@@ -77,8 +70,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-1, 1),
         weight=13.88,
-        public=0.7751,
-        private=0.7688,
+        published=(0.7751, 0.7688),
     ),
     "BERTCrossAttn": Member(
         title="BERTCrossAttn(L2h8)",
@@ -87,8 +79,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-1, 1),
         weight=5.97,
-        public=0.7758,
-        private=0.7692,
+        published=(0.7758, 0.7692),
     ),
     "BERTFirst": Member(
         title="BERTFirst(L2h12)",
@@ -97,8 +88,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-2, 1),
         weight=19.67,
-        public=0.7792,
-        private=0.7707,
+        published=(0.7792, 0.7707),
     ),
     "MixNeXtVLAD-300": Member(
         title="MixNeXtVLAD(Iter 300)",
@@ -107,8 +97,7 @@ MEMBERS = {
         num_frames=300,
         shifts=(-1, 1),
         weight=20.03,
-        public=0.7809,
-        private=0.7711,
+        published=(0.7809, 0.7711),
     ),
     "MixNeXtVLAD-60": Member(
         title="MixNeXtVLAD(Iter 60)",
@@ -117,8 +106,7 @@ MEMBERS = {
         num_frames=60,
         shifts=(0, 2),
         weight=17.26,
-        public=0.7796,
-        private=0.7721,
+        published=(0.7796, 0.7721),
     ),
     "BERTMean": Member(
         title="BERTMean(L2h12)",
@@ -127,8 +115,7 @@ MEMBERS = {
         num_frames=5,
         shifts=(-2, 1),
         weight=15.46,
-        public=0.7802,
-        private=0.7725,
+        published=(0.7802, 0.7725),
     ),
 }
 
@@ -149,28 +136,19 @@ BASELINES = {
 # What `scale="tiny"` changes: sizes at which a member trains on the sample in
 # a minute on two cores.  Batch normalisation forgets faster, since there are
 # tens of steps where the paper had 200,000.
-_TINY_BERT = {
-    "num_heads": 4,
-    "feed_forward_dim": 256,
-    "projection_dim": 128,
-    "num_mixtures": 2,
-}
+_TINY_VLAD = dict(num_clusters=8, hidden_dim=128, momentum=0.9)
+_TINY_BERT = dict(
+    num_heads=4, feed_forward_dim=256, projection_dim=128, num_mixtures=2
+)
 TINY = {
-    "gated_netvlad": {
-        "num_clusters": 8,
-        "hidden_dim": 128,
-        "num_mixtures": 2,
-        "momentum": 0.9,
-    },
-    "mix_next_vlad": {
-        "num_clusters": 8,
-        "num_groups": 4,
-        "expansion": 1 / 16,
-        "hidden_dim": 128,
-        "reduction": 8,
-        "dropout_rate": 0.2,
-        "momentum": 0.9,
-    },
+    "gated_netvlad": dict(_TINY_VLAD, num_mixtures=2),
+    "mix_next_vlad": dict(
+        _TINY_VLAD,
+        num_groups=4,
+        expansion=1 / 16,
+        reduction=8,
+        dropout_rate=0.2,
+    ),
     "bert": _TINY_BERT,
     "bert_cross": _TINY_BERT,
     "frame_mean": {},
@@ -193,53 +171,37 @@ def member(name: str) -> Member:
     return known[name]
 
 
-def sampling(name: str, scale: str = "paper") -> dict:
-    """Which frames a pre-training example has, as `data.videos` takes it.
+def parse_members(names: str | Sequence[str]) -> list[str]:
+    """The members that a text names, separated by commas.
 
-    Five in a row for a member that sees a segment; 60 or 300 from anywhere for
-    one that sees a video.
+    Raises:
+        ValueError: Where one is unknown, or named twice.
+    """
+    parts = names.split(",") if isinstance(names, str) else names
+    parts = [part.strip() for part in parts if part.strip()]
+    for part in parts:
+        member(part)
+    if not parts or len(set(parts)) < len(parts):
+        raise ValueError(
+            f"Members must be named, each once. Received: {names!r}"
+        )
+    return parts
+
+
+def sampling(
+    name: str, scale: str = "paper", spec: FrameSpec = YOUTUBE_8M
+) -> dict:
+    """Which frames a pre-training example has, as `data.Snippets` takes it.
+
+    A segment's, in a row, for a member that sees a segment; 60 or 300 from
+    anywhere for one that sees a video.
     """
     num_frames = member(name).num_frames
-    if scale == "tiny":
-        num_frames = min(num_frames, TINY_FRAMES)
-    one_segment = member(name).num_frames == models.YOUTUBE_8M.segment_frames
-    how = "run" if one_segment else "frames"
-    return {"num_frames": num_frames, "sampling": how}
-
-
-def stage_config(stage) -> dict:
-    """What a finished stage of training says of itself.
-
-    Raises:
-        ValueError: Where the stage is not complete.
-    """
-    path = Path(stage, "config.json")
-    if not path.exists():
-        raise ValueError(
-            "A stage must be finished before its weights are used: run its "
-            f"notebook again. Received: {stage}, without config.json"
-        )
-    return json.loads(path.read_text())
-
-
-def load(stage) -> keras.Model:
-    """Builds the member that a stage of training left, with its weights.
-
-    Args:
-        stage: Folder with `config.json` and `stage.weights.h5`.
-
-    Raises:
-        ValueError: Where the stage is not complete.
-    """
-    config = stage_config(stage)
-    model = build(
-        config["member"],
-        class_ids=config["class_ids"],
-        scale=config["scale"],
-        spec=FrameSpec(**config["spec"]),
-    )
-    model.load_weights(Path(stage, "stage.weights.h5"))
-    return model
+    if num_frames == YOUTUBE_8M.segment_frames:
+        return {"num_frames": spec.segment_frames, "contiguous": True}
+    most = TINY_FRAMES if scale == "tiny" else num_frames
+    num_frames = min(num_frames, most, spec.max_frames)
+    return {"num_frames": num_frames, "contiguous": False}
 
 
 def build(
@@ -247,9 +209,9 @@ def build(
     num_classes: int = 3862,
     *,
     class_ids: Sequence[int] | None = None,
-    spec: FrameSpec = models.YOUTUBE_8M,
+    spec: FrameSpec = YOUTUBE_8M,
     scale: str = "paper",
-    seed: int | None = 0,
+    seed: int = 0,
 ) -> keras.Model:
     """Builds a member of the ensemble, without pre-trained weights.
 
@@ -261,7 +223,7 @@ def build(
         scale: `"paper"`, or `"tiny"` for the same architecture in a size
             that trains on two cores.
         seed: Passed to `keras.utils.set_random_seed`, so that the same seed
-            gives the same model; `None` to go on from the present state.
+            gives the same model.
 
     Returns:
         A model as described in `kit.models`.
@@ -274,8 +236,7 @@ def build(
         raise ValueError(
             f"`scale` must be 'paper' or 'tiny'. Received: scale={scale!r}"
         )
-    if seed is not None:
-        keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed)
     arguments = dict(preset.arguments)
     if scale == "tiny":
         arguments |= TINY[preset.builder]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kit import losses, models, presets
+from kit.spec import YOUTUBE_8M
 from tests.layers.contract import numpy
 
 pytestmark = pytest.mark.gpu
@@ -17,7 +18,7 @@ def batch(name, batch_size, num_classes):
     rng = np.random.default_rng(0)
     num_frames = presets.MEMBERS[name].num_frames
     lengths = rng.integers(num_frames // 2, num_frames + 1, batch_size)
-    shape = (batch_size, num_frames, models.YOUTUBE_8M.dim)
+    shape = (batch_size, num_frames, YOUTUBE_8M.dim)
     inputs = {
         "frames": rng.integers(0, 256, shape, "uint8"),
         "mask": np.arange(num_frames) < lengths[:, None],

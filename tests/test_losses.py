@@ -30,8 +30,8 @@ def gradient(loss, targets, values):
     model = keras.Sequential([Guess(values)])
     inputs = np.zeros((len(targets), 1), "float32")
     model(inputs)
-    (found,) = gradients(model, inputs, targets, loss).values()
-    return found
+    (gradient,) = gradients(model, inputs, targets, loss).values()
+    return gradient
 
 
 def test_cross_entropy_sums_over_rated_classes_and_averages_rows():
@@ -42,9 +42,9 @@ def test_cross_entropy_sums_over_rated_classes_and_averages_rows():
 
 
 def test_nobody_learns_from_what_nobody_rated():
-    found = gradient(losses.MaskedBinaryCrossentropy(), TARGETS, PROBABILITIES)
-    assert not found[TARGETS == -1].any()
-    assert found[TARGETS != -1].all()
+    slope = gradient(losses.MaskedBinaryCrossentropy(), TARGETS, PROBABILITIES)
+    assert not slope[TARGETS == -1].any()
+    assert slope[TARGETS != -1].all()
     changed = np.where(TARGETS == -1, 1 - PROBABILITIES, PROBABILITIES)
     loss = losses.MaskedBinaryCrossentropy()
     assert float(loss(TARGETS, changed)) == float(loss(TARGETS, PROBABILITIES))
@@ -62,9 +62,9 @@ def test_certainty_is_finite_and_a_certain_mistake_can_be_unlearned(dtype):
     loss = losses.MaskedBinaryCrossentropy()
     value = float(loss(targets, certain))
     assert np.isfinite(value) and value > 20
-    found = gradient(loss, targets, certain)
-    assert np.isfinite(found).all()
-    assert found[0, 0] < -1e3 and found[0, 1] > 1e3
+    slope = gradient(loss, targets, certain)
+    assert np.isfinite(slope).all()
+    assert slope[0, 0] < -1e3 and slope[0, 1] > 1e3
 
 
 def distillation(targets, logits, temperature):
@@ -96,9 +96,9 @@ def test_distillation_agrees_with_the_equations(temperature):
 
 def test_the_teacher_does_not_learn_from_its_pupils():
     unrated = np.full((2, 4), -1, "int8")
-    found = gradient(losses.DistillationLoss(), unrated, LOGITS)
-    assert not found[:, 0].any()
-    assert found[:, 1:].any(axis=-1).all()
+    slope = gradient(losses.DistillationLoss(), unrated, LOGITS)
+    assert not slope[:, 0].any()
+    assert slope[:, 1:].any(axis=-1).all()
 
 
 def test_extreme_logits_are_finite():
@@ -113,6 +113,15 @@ def test_each_model_gets_its_loss():
     mixture = presets.build("MixNeXtVLAD-60", 3, scale="tiny")
     for model in (mixture, models.training_model(mixture)):
         assert isinstance(losses.loss_for(model), losses.DistillationLoss)
+
+
+def test_targets_of_other_classes_are_refused():
+    loss = losses.MaskedBinaryCrossentropy()
+    for targets in (TARGETS[:, :3], TARGETS[:, :1]):  # one would be repeated
+        with pytest.raises(ValueError, match=r"y_true.shape=\(2, "):
+            loss(targets, PROBABILITIES)
+        with pytest.raises(ValueError, match="class_ids"):
+            losses.DistillationLoss()(targets, LOGITS)
 
 
 @pytest.mark.parametrize(

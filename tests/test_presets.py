@@ -32,8 +32,9 @@ def test_the_nine_rows_of_the_table():
     ]
     members = presets.MEMBERS.values()
     assert sum(m.weight for m in members) == pytest.approx(100.20)
-    assert [m.private for m in members] == sorted(m.private for m in members)
-    assert max(m.public for m in members) == 0.7809
+    private = [member.published[1] for member in members]
+    assert private == sorted(private)
+    assert max(member.published[0] for member in members) == 0.7809
     for member in members:
         first, last = member.shifts
         assert first <= 0 <= last
@@ -188,6 +189,21 @@ def test_the_same_seed_gives_the_same_model(name):
         (one != other).any()
         for one, other in zip(weights(5), weights(6), strict=True)
     )
+
+
+def test_what_a_training_example_has():
+    def sampling(*arguments):
+        return tuple(presets.sampling(*arguments).values())
+
+    assert presets.sampling("BERTMean") == {
+        "num_frames": 5,
+        "contiguous": True,
+    }
+    assert sampling("MixNeXtVLAD-60") == (60, False)
+    assert sampling("MixNeXtVLAD-60", "tiny") == (20, False)
+    spec = FrameSpec(rgb=8, audio=0, max_frames=12, segment_frames=4)
+    assert sampling("BERTMean", "tiny", spec) == (4, True)
+    assert sampling("MixNeXtVLAD-300", "tiny", spec) == (12, False)
 
 
 def test_unknown_names_and_scales_are_refused():

@@ -1,5 +1,7 @@
 """The last layer of every model: which class is which column."""
 
+import operator
+
 import keras
 from keras import ops
 
@@ -12,7 +14,7 @@ class ClassProbabilities(keras.layers.Layer):
     its classes.
 
     Args:
-        class_ids: List of the vocabulary id of each column.
+        class_ids: The vocabulary id of each column, whole numbers.
         from_logits: Whether a sigmoid is still to be taken; otherwise the
             input passes unchanged.
 
@@ -33,7 +35,14 @@ class ClassProbabilities(keras.layers.Layer):
         # Never autocast: float16 would end the precision of small scores.
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        class_ids = [int(class_id) for class_id in class_ids]
+        try:
+            class_ids = [operator.index(class_id) for class_id in class_ids]
+        except TypeError:
+            raise ValueError(
+                "`class_ids` must be whole numbers: where a table made floats "
+                "or text of them, convert them with `.astype(int)`. "
+                f"Received: class_ids={class_ids}"
+            ) from None
         if len(set(class_ids)) != len(class_ids) or not class_ids:
             raise ValueError(
                 "`class_ids` must name at least one class, each once. "
@@ -54,12 +63,15 @@ class ClassProbabilities(keras.layers.Layer):
         x = ops.cast(inputs, "float32")
         return ops.sigmoid(x) if self.from_logits else x
 
+    def restricted(self, columns):
+        """A copy for some of the columns, as `kit.layers` describes it."""
+        class_ids = [self.class_ids[column] for column in columns]
+        config = {**self.get_config(), "class_ids": class_ids}
+        return type(self).from_config(config)
+
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
 
     def get_config(self):
-        config = {
-            "class_ids": self.class_ids,
-            "from_logits": self.from_logits,
-        }
+        config = {"class_ids": self.class_ids, "from_logits": self.from_logits}
         return {**super().get_config(), **config}

@@ -100,9 +100,5 @@ class FrameFeatures(keras.layers.Layer):
         return [(*frames_shape[:-1], size) for size in parts]
 
     def get_config(self):
-        config = {
-            "spec": asdict(self.spec),
-            "normalize": self.normalize,
-            "split": self.split,
-        }
-        return {**super().get_config(), **config}
+        config = {"normalize": self.normalize, "split": self.split}
+        return {**super().get_config(), "spec": asdict(self.spec), **config}

@@ -12,13 +12,11 @@ class ContextGating(keras.layers.Layer):
     dimensions with an H x H matrix.
 
     Paper: section 4 writes a JK x JK matrix, but says that the gate acts on
-    the hidden vector, which has H dimensions.  With batch normalisation, the
-    default and what the published models do, its offset takes the place
-    of `b`.
+    the hidden vector, which has H dimensions.  As in the published models,
+    the gate is normalised over the batch before the sigmoid, and the offset
+    of that normalisation takes the place of `b`.
 
     Args:
-        use_batch_norm: Whether to normalise before the sigmoid; otherwise a
-            bias is added.
         momentum: Momentum of the batch normalisation's moving moments.
         columns: Which dimensions to return, as a list of indices; `None` for
             all.  The gate still sees every dimension.  This is how a gate
@@ -41,11 +39,8 @@ class ContextGating(keras.layers.Layer):
     - [Miech et al., 2017](https://arxiv.org/abs/1706.06905)
     """
 
-    def __init__(
-        self, use_batch_norm=True, momentum=0.99, columns=None, **kwargs
-    ):
+    def __init__(self, momentum=0.99, columns=None, **kwargs):
         super().__init__(**kwargs)
-        self.use_batch_norm = use_batch_norm
         self.momentum = momentum
         self.columns = columns
 
@@ -57,24 +52,14 @@ class ContextGating(keras.layers.Layer):
             shape=(dim, outputs),
             initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
         )
-        if self.use_batch_norm:
-            self.batch_norm = keras.layers.BatchNormalization(
-                momentum=self.momentum,
-                dtype=self.dtype_policy,
-                name="batch_norm",
-            )
-            self.batch_norm.build((None, outputs))
-        else:
-            self.bias = self.add_weight(
-                name="bias", shape=(outputs,), initializer="zeros"
-            )
+        self.batch_norm = keras.layers.BatchNormalization(
+            momentum=self.momentum, dtype=self.dtype_policy, name="batch_norm"
+        )
+        self.batch_norm.build((None, outputs))
 
     def call(self, inputs, training=None):
         gate = ops.matmul(inputs, self.kernel)
-        if self.use_batch_norm:
-            gate = self.batch_norm(gate, training=training)
-        else:
-            gate = gate + self.bias
+        gate = self.batch_norm(gate, training=training)
         if self.columns is not None:
             inputs = ops.take(inputs, self.columns, axis=-1)
         return inputs * ops.sigmoid(gate)
@@ -85,11 +70,7 @@ class ContextGating(keras.layers.Layer):
         return (*input_shape[:-1], len(self.columns))
 
     def get_config(self):
-        config = {
-            "use_batch_norm": self.use_batch_norm,
-            "momentum": self.momentum,
-            "columns": self.columns,
-        }
+        config = {"momentum": self.momentum, "columns": self.columns}
         return {**super().get_config(), **config}
 
 
@@ -102,8 +83,6 @@ class SqueezeExcitationGating(keras.layers.Layer):
 
     Args:
         reduction: How many times narrower the bottleneck is.
-        use_batch_norm: Whether to normalise the bottleneck; otherwise it has
-            a bias.
         momentum: Momentum of the batch normalisation's moving moments.
 
     Call arguments:
@@ -123,9 +102,7 @@ class SqueezeExcitationGating(keras.layers.Layer):
     - [Lin et al., 2018](https://arxiv.org/abs/1811.05014)
     """
 
-    def __init__(
-        self, reduction=16, use_batch_norm=True, momentum=0.99, **kwargs
-    ):
+    def __init__(self, reduction=16, momentum=0.99, **kwargs):
         super().__init__(**kwargs)
         if reduction < 1:
             raise ValueError(
@@ -133,7 +110,6 @@ class SqueezeExcitationGating(keras.layers.Layer):
                 f"Received: reduction={reduction}"
             )
         self.reduction = reduction
-        self.use_batch_norm = use_batch_norm
         self.momentum = momentum
 
     def build(self, input_shape):
@@ -145,19 +121,13 @@ class SqueezeExcitationGating(keras.layers.Layer):
                 f"Received: reduction={self.reduction}, width={dim}"
             )
         self.squeeze = keras.layers.Dense(
-            narrow,
-            use_bias=not self.use_batch_norm,
-            dtype=self.dtype_policy,
-            name="squeeze",
+            narrow, use_bias=False, dtype=self.dtype_policy, name="squeeze"
         )
         self.squeeze.build((None, dim))
-        if self.use_batch_norm:
-            self.batch_norm = keras.layers.BatchNormalization(
-                momentum=self.momentum,
-                dtype=self.dtype_policy,
-                name="batch_norm",
-            )
-            self.batch_norm.build((None, narrow))
+        self.batch_norm = keras.layers.BatchNormalization(
+            momentum=self.momentum, dtype=self.dtype_policy, name="batch_norm"
+        )
+        self.batch_norm.build((None, narrow))
         self.excite = keras.layers.Dense(
             dim, activation="sigmoid", dtype=self.dtype_policy, name="excite"
         )
@@ -165,17 +135,12 @@ class SqueezeExcitationGating(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         x = self.squeeze(inputs)  # (B, D / r)
-        if self.use_batch_norm:
-            x = self.batch_norm(x, training=training)
+        x = self.batch_norm(x, training=training)
         return inputs * self.excite(ops.relu(x))
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
 
     def get_config(self):
-        config = {
-            "reduction": self.reduction,
-            "use_batch_norm": self.use_batch_norm,
-            "momentum": self.momentum,
-        }
+        config = {"reduction": self.reduction, "momentum": self.momentum}
         return {**super().get_config(), **config}

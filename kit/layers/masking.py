@@ -37,5 +37,7 @@ def masked_softmax(logits, mask):
 
     A row with no real entry is zero throughout, and so is its gradient.
     """
-    logits = ops.where(mask, ops.cast(logits, "float32"), -1e9)
+    # A logit past float16 is infinite, and a softmax of two of them NaN.
+    logits = ops.clip(ops.cast(logits, "float32"), -6e4, 6e4)
+    logits = ops.where(mask, logits, -1e9)
     return ops.where(mask, ops.softmax(logits, axis=-1), 0.0)

@@ -10,7 +10,7 @@ class MixtureOfModels(keras.layers.Layer):
 
     Equations 15 and 16 of the paper: the weights are `softmax(W x + b)` of
     the frame mean `x`, and the mixture's logits the weighted sum of the
-    branches'.  All in float32.
+    branches'.  All in float32, whatever the policy.
 
     Paper: the published code averaged over features; the paper says over
     frames.
@@ -39,6 +39,9 @@ class MixtureOfModels(keras.layers.Layer):
     - [Lin et al., 2018](https://arxiv.org/abs/1811.05014)
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
     def build(self, inputs_shape, logits_shape):
         if len(logits_shape) < 2:
             raise ValueError(
@@ -54,7 +57,7 @@ class MixtureOfModels(keras.layers.Layer):
         self.weigh.build(inputs_shape)
 
     def call(self, inputs, logits):
-        branches = ops.cast(ops.stack(logits, axis=1), "float32")  # (B, N, C)
+        branches = ops.stack(logits, axis=1)  # (B, N, C)
         weights = ops.expand_dims(self.weigh(inputs), -1)  # (B, N, 1)
         mixture = ops.sum(weights * branches, axis=1)
         each = ops.concatenate([mixture[:, None], branches], axis=1)
@@ -64,9 +67,3 @@ class MixtureOfModels(keras.layers.Layer):
         batch_size, num_classes = logits_shape[0]
         each = (batch_size, 1 + len(logits_shape), num_classes)
         return (batch_size, num_classes), each
-
-    def compute_output_spec(self, inputs, logits):
-        shapes = self.compute_output_shape(
-            inputs.shape, [branch.shape for branch in logits]
-        )
-        return tuple(keras.KerasTensor(s, dtype="float32") for s in shapes)

@@ -28,8 +28,6 @@ class MixtureOfExperts(keras.layers.Layer):
         l2: Factor of the sum of squares of gates' and experts' weights that
             is added to the loss.  The default is the published 1e-6, which
             that library halves.
-        gate_rank: Rank of the gates' weights, to save parameters; `None` for
-            full rank.
         output_gating: Whether `ContextGating` follows, on the probabilities.
         output_columns: With `output_gating`, which classes to return, as a
             list of indices; `None` for all.
@@ -58,19 +56,16 @@ class MixtureOfExperts(keras.layers.Layer):
         num_classes,
         num_mixtures=5,
         l2=5e-7,
-        gate_rank=None,
         output_gating=False,
         output_columns=None,
         momentum=0.99,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        rank = num_classes if gate_rank is None else gate_rank
-        if min(num_classes, num_mixtures, rank) < 1:
+        if min(num_classes, num_mixtures) < 1:
             raise ValueError(
-                "`num_classes`, `num_mixtures` and `gate_rank` must be at "
-                f"least 1. Received: num_classes={num_classes}, "
-                f"num_mixtures={num_mixtures}, gate_rank={gate_rank}"
+                "`num_classes` and `num_mixtures` must be at least 1. Received"
+                f": num_classes={num_classes}, num_mixtures={num_mixtures}"
             )
         if output_columns is not None and not output_gating:
             raise ValueError(
@@ -81,30 +76,18 @@ class MixtureOfExperts(keras.layers.Layer):
         self.num_classes = num_classes
         self.num_mixtures = num_mixtures
         self.l2 = l2
-        self.gate_rank = gate_rank
         self.output_gating = output_gating
         self.output_columns = output_columns
         self.momentum = momentum
 
     def build(self, input_shape):
         dim = input_shape[-1]
-        gates = self.num_mixtures + 1  # the null expert's comes last
-        if self.gate_rank is not None:
-            self.gate_factor = self._kernel("gate_factor", dim, self.gate_rank)
-            dim = self.gate_rank
-        self.gate_kernel = self._kernel(
-            "gate_kernel", dim, gates, self.num_classes
-        )
-        self.expert_kernel = self._kernel(
-            "expert_kernel",
-            input_shape[-1],
-            self.num_mixtures,
-            self.num_classes,
-        )
+        experts = (self.num_mixtures, self.num_classes)
+        gates = (self.num_mixtures + 1, self.num_classes)
+        self.gate_kernel = self._kernel("gate_kernel", dim, *gates)
+        self.expert_kernel = self._kernel("expert_kernel", dim, *experts)
         self.expert_bias = self.add_weight(
-            name="expert_bias",
-            shape=(self.num_mixtures, self.num_classes),
-            initializer="zeros",
+            name="expert_bias", shape=experts, initializer="zeros"
         )
         if self.output_gating:
             self.gating = ContextGating(
@@ -125,6 +108,46 @@ class MixtureOfExperts(keras.layers.Layer):
             regularizer=keras.regularizers.L2(self.l2) if self.l2 else None,
         )
 
+    def call(self, inputs, training=None):
+        gates = self.gates(inputs)[:, :-1]  # the null expert says no
+        x = ops.sum(gates * self.experts(inputs), axis=1)  # (B, C)
+        # Rounding can carry a sum of shares past 1 by one unit.
+        x = ops.minimum(x, 1.0)
+        return self.gating(x, training=training) if self.output_gating else x
+
+    def gates(self, inputs):
+        """The share of each expert, and last of the null expert.
+
+        Returns:
+            float32 `(batch_size, num_mixtures + 1, num_classes)`, of all
+            classes, whatever `output_columns`.  The shares sum to 1.
+        """
+        logits = self._product(inputs, self.gate_kernel)
+        # A logit past float16 is infinite, and a softmax of two of them NaN.
+        logits = ops.clip(ops.cast(logits, "float32"), -6e4, 6e4)
+        return ops.softmax(logits, axis=1)
+
+    def experts(self, inputs):
+        """The probability that each expert gives each class.
+
+        Returns:
+            float32 `(batch_size, num_mixtures, num_classes)`, of all classes,
+            whatever `output_columns`.
+        """
+        logits = self._product(inputs, self.expert_kernel) + self.expert_bias
+        return ops.sigmoid(ops.cast(logits, "float32"))
+
+    def _product(self, inputs, kernel):
+        """(B, D) times (D, M, C), as one matrix product.
+
+        In float16 `matmul` ends in infinity where `einsum` gives NaN on some
+        processors.
+        """
+        mixtures = kernel.shape[1]
+        kernel = ops.reshape(kernel, (-1, mixtures * self.num_classes))
+        x = ops.matmul(inputs, kernel)
+        return ops.reshape(x, (-1, mixtures, self.num_classes))
+
     @property
     def class_variables(self):
         """The variables whose last axis runs over the classes returned."""
@@ -132,27 +155,19 @@ class MixtureOfExperts(keras.layers.Layer):
             return self.gating.variables
         return [self.gate_kernel, self.expert_kernel, self.expert_bias]
 
-    def call(self, inputs, training=None):
-        gates = inputs
-        if self.gate_rank is not None:
-            gates = ops.matmul(gates, self.gate_factor)
-        gates = ops.einsum("bd,dmc->bmc", gates, self.gate_kernel)
-        # A logit past float16 is infinite, and a softmax of two of them NaN.
-        gates = ops.clip(ops.cast(gates, "float32"), -6e4, 6e4)
-        gates = ops.softmax(gates, axis=1)
-        experts = ops.einsum("bd,dmc->bmc", inputs, self.expert_kernel)
-        experts = ops.sigmoid(ops.cast(experts + self.expert_bias, "float32"))
-        x = ops.sum(gates[:, :-1] * experts, axis=1)  # (B, C)
-        # Rounding can carry a sum of shares past 1 by one unit.
-        x = ops.minimum(x, 1.0)
-        return self.gating(x, training=training) if self.output_gating else x
+    def restricted(self, columns):
+        """A copy for some of the columns, as `kit.layers` describes it."""
+        config = self.get_config()
+        if self.output_gating:
+            kept = self.output_columns or range(self.num_classes)
+            config["output_columns"] = [kept[column] for column in columns]
+        else:
+            config["num_classes"] = len(columns)
+        return type(self).from_config(config)
 
     def compute_output_shape(self, input_shape):
-        columns = self.output_columns
-        return (
-            input_shape[0],
-            self.num_classes if columns is None else len(columns),
-        )
+        columns = self.output_columns or range(self.num_classes)
+        return (input_shape[0], len(columns))
 
     def compute_output_spec(self, inputs, training=None):
         shape = self.compute_output_shape(inputs.shape)
@@ -163,7 +178,6 @@ class MixtureOfExperts(keras.layers.Layer):
             "num_classes": self.num_classes,
             "num_mixtures": self.num_mixtures,
             "l2": self.l2,
-            "gate_rank": self.gate_rank,
             "output_gating": self.output_gating,
             "output_columns": self.output_columns,
             "momentum": self.momentum,

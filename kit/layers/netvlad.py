@@ -18,18 +18,17 @@ class NetVLAD(keras.layers.Layer):
     never formed: the sum is `sum(a_k x) - sum(a_k) c_k`, two small matrix
     products instead of a tensor of shape (B, T, K, D).
 
+    As in the published models, the assignment is normalised over the batch
+    before the softmax, and the offset of that normalisation takes the place
+    of `b`.  Paper: equation 9 scales each cluster to unit length; the
+    published code then scaled the whole descriptor too.
+
     Softmax, normalisations and sums over frames are in float32.  Masked
     frames take part neither in the sums nor in the batch moments; a row with
     no real frame gives zeros.
 
     Args:
         num_clusters: K, the number of clusters.
-        use_batch_norm: Whether to normalise the assignment before the
-            softmax, as the published models do; otherwise it has the bias of
-            equation 8.
-        normalize_output: Whether to scale the whole descriptor to unit
-            length.  Paper: equation 9 normalises within each cluster only;
-            the published code did both.
         momentum: Momentum of the batch normalisation's moving moments.
 
     Call arguments:
@@ -51,14 +50,7 @@ class NetVLAD(keras.layers.Layer):
     - [Miech et al., 2017](https://arxiv.org/abs/1706.06905)
     """
 
-    def __init__(
-        self,
-        num_clusters,
-        use_batch_norm=True,
-        normalize_output=False,
-        momentum=0.99,
-        **kwargs,
-    ):
+    def __init__(self, num_clusters, momentum=0.99, **kwargs):
         super().__init__(**kwargs)
         if num_clusters < 1:
             raise ValueError(
@@ -66,8 +58,6 @@ class NetVLAD(keras.layers.Layer):
                 f"Received: num_clusters={num_clusters}"
             )
         self.num_clusters = num_clusters
-        self.use_batch_norm = use_batch_norm
-        self.normalize_output = normalize_output
         self.momentum = momentum
         self.supports_masking = True
 
@@ -84,35 +74,32 @@ class NetVLAD(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
             autocast=False,
         )
-        if self.use_batch_norm:
-            self.batch_norm = keras.layers.BatchNormalization(
-                momentum=self.momentum,
-                dtype=self.dtype_policy,
-                name="batch_norm",
-            )
-            self.batch_norm.build((None, None, self.num_clusters))
-        else:
-            self.bias = self.add_weight(
-                name="bias", shape=(self.num_clusters,), initializer="zeros"
-            )
+        self.batch_norm = keras.layers.BatchNormalization(
+            momentum=self.momentum, dtype=self.dtype_policy, name="batch_norm"
+        )
+        self.batch_norm.build((None, None, self.num_clusters))
 
     def call(self, inputs, mask=None, training=None):
-        mask = frame_mask(inputs, mask)
-        logits = ops.matmul(inputs, self.kernel)  # (B, T, K)
-        if self.use_batch_norm:
-            logits = self.batch_norm(logits, mask=mask, training=training)
-        else:
-            logits = logits + self.bias
-        assignment = ops.softmax(ops.cast(logits, "float32"), axis=-1)
-        assignment = ops.where(ops.expand_dims(mask, -1), assignment, 0.0)
+        assignment = self.assign(inputs, mask, training)  # (B, T, K)
         x = ops.cast(inputs, "float32")
         total = ops.einsum("btk,btd->bkd", assignment, x)
         mass = ops.expand_dims(ops.sum(assignment, axis=1), -1)  # (B, K, 1)
         vlad = l2_normalize(total - mass * self.centers)  # (B, K, D)
         vlad = ops.reshape(vlad, (-1, self.num_clusters * inputs.shape[-1]))
-        if self.normalize_output:
-            vlad = l2_normalize(vlad)
         return ops.cast(vlad, self.compute_dtype)
+
+    def assign(self, inputs, mask=None, training=None):
+        """How each frame is shared out among the clusters: equation 8.
+
+        Returns:
+            float32 `(batch_size, num_frames, num_clusters)`.  A frame's shares
+            sum to 1; a masked frame has none.
+        """
+        mask = frame_mask(inputs, mask)
+        logits = ops.matmul(inputs, self.kernel)
+        logits = self.batch_norm(logits, mask=mask, training=training)
+        assignment = ops.softmax(ops.cast(logits, "float32"), axis=-1)
+        return ops.where(ops.expand_dims(mask, -1), assignment, 0.0)
 
     def compute_mask(self, inputs, mask=None):
         return None
@@ -121,10 +108,5 @@ class NetVLAD(keras.layers.Layer):
         return (input_shape[0], self.num_clusters * input_shape[-1])
 
     def get_config(self):
-        config = {
-            "num_clusters": self.num_clusters,
-            "use_batch_norm": self.use_batch_norm,
-            "normalize_output": self.normalize_output,
-            "momentum": self.momentum,
-        }
+        config = {"num_clusters": self.num_clusters, "momentum": self.momentum}
         return {**super().get_config(), **config}

@@ -24,15 +24,15 @@ class NeXtVLAD(keras.layers.Layer):
     Softmax, normalisations and sums over frames are in float32.  Masked
     frames take part neither in the sums nor in the batch moments.
 
+    Paper: it does not mention the batch normalisations of the assignment and
+    of the descriptor, but the published models have them, and without them
+    NeXtVLAD tends to collapse.
+
     Args:
         num_clusters: K, the number of clusters.
         num_groups: G; it must divide the expanded width.
         expansion: How many times wider the expanded frame is; below 1 it is
             narrower.
-        use_batch_norm: Whether to normalise the assignment and the
-            descriptor.  Paper: it does not mention this, but the published
-            models do, and without it NeXtVLAD tends to collapse.  Without it
-            the assignment has the bias of equation 13.
         momentum: Momentum of the batch normalisations' moving moments.
 
     Call arguments:
@@ -55,13 +55,7 @@ class NeXtVLAD(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        num_clusters,
-        num_groups=8,
-        expansion=2,
-        use_batch_norm=True,
-        momentum=0.99,
-        **kwargs,
+        self, num_clusters, num_groups=8, expansion=2, momentum=0.99, **kwargs
     ):
         super().__init__(**kwargs)
         if num_clusters < 1 or num_groups < 1 or expansion <= 0:
@@ -73,7 +67,6 @@ class NeXtVLAD(keras.layers.Layer):
         self.num_clusters = num_clusters
         self.num_groups = num_groups
         self.expansion = expansion
-        self.use_batch_norm = use_batch_norm
         self.momentum = momentum
         self.supports_masking = True
 
@@ -82,9 +75,9 @@ class NeXtVLAD(keras.layers.Layer):
         group_dim = expanded // self.num_groups
         assignments = self.num_groups * self.num_clusters
         self.expand = self._dense("expand", input_shape[-1], expanded)
-        self.attend = self._dense("attend", expanded, self.num_groups)
-        self.assign = self._dense(
-            "assign", expanded, assignments, use_bias=not self.use_batch_norm
+        self.attention = self._dense("attention", expanded, self.num_groups)
+        self.assignment = self._dense(
+            "assignment", expanded, assignments, use_bias=False
         )
         self.centers = self.add_weight(
             name="centers",
@@ -92,11 +85,12 @@ class NeXtVLAD(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=group_dim**-0.5),
             autocast=False,
         )
-        if self.use_batch_norm:
-            self.assign_norm = self._batch_norm("assign_norm")
-            self.assign_norm.build((None, None, assignments))
-            self.output_norm = self._batch_norm("output_norm")
-            self.output_norm.build((None, self.num_clusters * group_dim))
+        self.assignment_norm = self._batch_norm(
+            "assignment_norm", (None, None, assignments)
+        )
+        self.output_norm = self._batch_norm(
+            "output_norm", (None, self.num_clusters * group_dim)
+        )
 
     def _expanded_dim(self, dim):
         expanded = self.expansion * dim
@@ -115,35 +109,47 @@ class NeXtVLAD(keras.layers.Layer):
         layer.build((None, None, dim))
         return layer
 
-    def _batch_norm(self, name):
-        return keras.layers.BatchNormalization(
+    def _batch_norm(self, name, shape):
+        layer = keras.layers.BatchNormalization(
             momentum=self.momentum, name=name, dtype=self.dtype_policy
         )
+        layer.build(shape)
+        return layer
 
     def call(self, inputs, mask=None, training=None):
-        mask = frame_mask(inputs, mask)
         x = self.expand(inputs)  # (B, T, G * D)
-        attention = ops.sigmoid(ops.cast(self.attend(x), "float32"))
-        attention = ops.where(ops.expand_dims(mask, -1), attention, 0.0)
-        logits = self.assign(x)  # (B, T, G * K)
-        if self.use_batch_norm:
-            logits = self.assign_norm(logits, mask=mask, training=training)
+        assignment = self._assign(x, frame_mask(inputs, mask), training)
         # From here on a group of a frame is one term: N = T * G.
         terms = ops.shape(x)[1] * self.num_groups
-        logits = ops.reshape(logits, (-1, terms, self.num_clusters))
-        attention = ops.reshape(attention, (-1, terms, 1))
+        assignment = ops.reshape(assignment, (-1, terms, self.num_clusters))
         x = ops.reshape(x, (-1, terms, self.centers.shape[1]))
-        assignment = ops.softmax(ops.cast(logits, "float32"), axis=-1)
-        assignment = assignment * attention  # (B, N, K)
         x = ops.cast(x, "float32")
         total = ops.einsum("bnk,bnd->bkd", assignment, x)
         mass = ops.expand_dims(ops.sum(assignment, axis=1), -1)  # (B, K, 1)
         vlad = l2_normalize(total - mass * self.centers)  # (B, K, D)
         vlad = ops.reshape(vlad, (-1, self.centers.shape[0] * vlad.shape[-1]))
         vlad = ops.cast(vlad, self.compute_dtype)
-        if self.use_batch_norm:
-            vlad = self.output_norm(vlad, training=training)
-        return vlad
+        return self.output_norm(vlad, training=training)
+
+    def assign(self, inputs, mask=None):
+        """How much each cluster takes of each group of each frame.
+
+        The attention of equation 12 times the assignment of equation 13.
+
+        Returns:
+            float32 `(batch_size, num_frames, num_groups, num_clusters)`.  A
+            group's values sum to its attention; a masked frame's are zero.
+        """
+        return self._assign(self.expand(inputs), frame_mask(inputs, mask))
+
+    def _assign(self, x, mask, training=None):
+        attention = ops.sigmoid(ops.cast(self.attention(x), "float32"))
+        attention = ops.where(ops.expand_dims(mask, -1), attention, 0.0)
+        logits = self.assignment(x)  # (B, T, G * K)
+        logits = self.assignment_norm(logits, mask=mask, training=training)
+        groups = (-1, ops.shape(x)[1], self.num_groups, self.num_clusters)
+        logits = ops.cast(ops.reshape(logits, groups), "float32")
+        return ops.softmax(logits, axis=-1) * ops.expand_dims(attention, -1)
 
     def compute_mask(self, inputs, mask=None):
         return None
@@ -157,7 +163,6 @@ class NeXtVLAD(keras.layers.Layer):
             "num_clusters": self.num_clusters,
             "num_groups": self.num_groups,
             "expansion": self.expansion,
-            "use_batch_norm": self.use_batch_norm,
             "momentum": self.momentum,
         }
         return {**super().get_config(), **config}

@@ -90,7 +90,7 @@ class FramePooling(keras.layers.Layer):
     def _weights(self, inputs, mask):
         """The share of each frame in a sum over frames, float32 (B, T)."""
         if self.mode == "attention":
-            scores = ops.einsum("btd,d->bt", inputs, self.kernel)
+            scores = ops.matmul(inputs, self.kernel)
             return masked_softmax(scores, mask)
         real = ops.cast(mask, "float32")
         if self.mode == "first":

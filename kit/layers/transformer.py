@@ -12,22 +12,25 @@ class TransformerLayer(keras.layers.Layer):
 
     Equations 2 and 3 of the paper: multi-head attention of frames to frames,
     then two dense layers with GELU on each frame.  Normalisation follows each
-    residual sum as in BERT (post-norm), or precedes each branch (pre-norm).
+    residual sum, as in BERT.
 
     Args:
         num_heads: Attention heads; they must divide the width of the input.
         feed_forward_dim: Width of the hidden layer on each frame.
         dropout_rate: Dropout of attention weights and of both branches.
-        norm_first: Pre-norm instead of post-norm.
 
     Call arguments:
         inputs: Tensor of shape `(batch_size, num_frames, dim)`.
         mask: Boolean tensor of shape `(batch_size, num_frames)`, true for
             real frames.  No frame attends to another where it is false; what
             comes out there means nothing.
+        return_attention_scores: Whether to return the softmax of equation 2
+            too, as `keras.layers.MultiHeadAttention` does.
 
     Output:
-        Tensor of shape `(batch_size, num_frames, dim)`.
+        Tensor of shape `(batch_size, num_frames, dim)`; with scores a second
+        one of shape `(batch_size, num_heads, num_frames, num_frames)`, whose
+        last axis, the frames attended to, sums to 1.
 
     Example:
 
@@ -41,14 +44,7 @@ class TransformerLayer(keras.layers.Layer):
     - [Devlin et al., 2018](https://arxiv.org/abs/1810.04805)
     """
 
-    def __init__(
-        self,
-        num_heads,
-        feed_forward_dim,
-        dropout_rate=0.1,
-        norm_first=False,
-        **kwargs,
-    ):
+    def __init__(self, num_heads, feed_forward_dim, dropout_rate=0.1, **kwargs):
         super().__init__(**kwargs)
         if num_heads < 1 or feed_forward_dim < 1:
             raise ValueError(
@@ -59,7 +55,6 @@ class TransformerLayer(keras.layers.Layer):
         self.num_heads = num_heads
         self.feed_forward_dim = feed_forward_dim
         self.dropout_rate = dropout_rate
-        self.norm_first = norm_first
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -78,47 +73,48 @@ class TransformerLayer(keras.layers.Layer):
             name="attention",
         )
         self.attention.build(input_shape, input_shape)
-        self.feed_forward = self._dense(
-            "feed_forward", self.feed_forward_dim, activation="gelu"
-        )
-        self.feed_forward.build(input_shape)
-        self.project = self._dense("project", dim)
-        self.project.build((*input_shape[:-1], self.feed_forward_dim))
-        self.attention_norm = _layer_norm("attention_norm", self.dtype_policy)
-        self.attention_norm.build(input_shape)
-        self.output_norm = _layer_norm("output_norm", self.dtype_policy)
-        self.output_norm.build(input_shape)
+        wide = self.feed_forward_dim
+        self.feed_forward = self._dense("feed_forward", dim, wide, "gelu")
+        self.project = self._dense("project", wide, dim)
+        self.attention_norm = self._layer_norm("attention_norm", dim)
+        self.output_norm = self._layer_norm("output_norm", dim)
         self.dropout = keras.layers.Dropout(
             self.dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
 
-    def _dense(self, name, units, **kwargs):
-        return keras.layers.Dense(
+    def _dense(self, name, dim, units, activation=None):
+        layer = keras.layers.Dense(
             units,
+            activation=activation,
             kernel_initializer=_initializer(),
             dtype=self.dtype_policy,
             name=name,
-            **kwargs,
         )
+        layer.build((None, None, dim))
+        return layer
 
-    def call(self, inputs, mask=None, training=None):
-        attend_to = ops.expand_dims(frame_mask(inputs, mask), 1)  # (B, 1, T)
+    def _layer_norm(self, name, dim):
+        layer = keras.layers.LayerNormalization(
+            epsilon=1e-6, name=name, dtype=self.dtype_policy
+        )
+        layer.build((None, None, dim))
+        return layer
 
-        def attention(x):
-            x = self.attention(
-                x, x, attention_mask=attend_to, training=training
-            )
-            return self.dropout(x, training=training)
-
-        def feed_forward(x):
-            x = self.project(self.feed_forward(x))
-            return self.dropout(x, training=training)
-
-        if self.norm_first:
-            x = inputs + attention(self.attention_norm(inputs))
-            return x + feed_forward(self.output_norm(x))
-        x = self.attention_norm(inputs + attention(inputs))
-        return self.output_norm(x + feed_forward(x))
+    def call(
+        self, inputs, mask=None, training=None, return_attention_scores=False
+    ):
+        attended = self.attention(
+            inputs,
+            inputs,
+            attention_mask=ops.expand_dims(frame_mask(inputs, mask), 1),
+            training=training,
+            return_attention_scores=return_attention_scores,
+        )
+        x, scores = attended if return_attention_scores else (attended, None)
+        x = self.attention_norm(inputs + self.dropout(x, training=training))
+        y = self.project(self.feed_forward(x))
+        x = self.output_norm(x + self.dropout(y, training=training))
+        return (x, scores) if return_attention_scores else x
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -128,27 +124,22 @@ class TransformerLayer(keras.layers.Layer):
             "num_heads": self.num_heads,
             "feed_forward_dim": self.feed_forward_dim,
             "dropout_rate": self.dropout_rate,
-            "norm_first": self.norm_first,
         }
         return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable(package="kit")
 class TransformerEncoder(keras.layers.Layer):
-    """A stack of `TransformerLayer`s, with positions if they should count.
+    """A stack of `TransformerLayer`s.
 
-    Without a position embedding, as in the paper's models, the encoder treats
-    frames as a set: permuting its input permutes its output.
+    As in the paper's models there is no position embedding, so the encoder
+    treats frames as a set: permuting its input permutes its output.
 
     Args:
         num_layers: Layers in the stack.
         num_heads: Attention heads of each layer.
         feed_forward_dim: Hidden width of each layer's feed-forward network.
         dropout_rate: Dropout in each layer.
-        norm_first: Pre-norm instead of post-norm; the stack then ends with a
-            normalisation.
-        max_positions: The most frames that positions are learnt for; `None`
-            for no position embedding.
 
     Call arguments:
         inputs: Tensor of shape `(batch_size, num_frames, dim)`.
@@ -175,8 +166,6 @@ class TransformerEncoder(keras.layers.Layer):
         num_heads,
         feed_forward_dim,
         dropout_rate=0.1,
-        norm_first=False,
-        max_positions=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -189,50 +178,40 @@ class TransformerEncoder(keras.layers.Layer):
         self.num_heads = num_heads
         self.feed_forward_dim = feed_forward_dim
         self.dropout_rate = dropout_rate
-        self.norm_first = norm_first
-        self.max_positions = max_positions
         self.supports_masking = True
 
     def build(self, input_shape):
-        if self.max_positions is not None:
-            self.positions = self.add_weight(
-                name="positions",
-                shape=(self.max_positions, input_shape[-1]),
-                initializer=_initializer(),
-            )
         self.layers = []
         for index in range(self.num_layers):
             layer = TransformerLayer(
                 self.num_heads,
                 self.feed_forward_dim,
                 dropout_rate=self.dropout_rate,
-                norm_first=self.norm_first,
                 dtype=self.dtype_policy,
                 name=f"layer_{index}",
             )
             layer.build(input_shape)
             self.layers.append(layer)
-        if self.norm_first:
-            self.output_norm = _layer_norm("output_norm", self.dtype_policy)
-            self.output_norm.build(input_shape)
 
     def call(self, inputs, mask=None, training=None):
         x = inputs
-        if self.max_positions is not None:
-            x = x + self._positions_of(inputs)
         for layer in self.layers:
             x = layer(x, mask=mask, training=training)
-        return self.output_norm(x) if self.norm_first else x
+        return x
 
-    def _positions_of(self, inputs):
-        num_frames = inputs.shape[1]
-        if num_frames is not None and num_frames > self.max_positions:
-            raise ValueError(
-                "There are more frames than positions: raise `max_positions` "
-                f"or pass fewer. Received: num_frames={num_frames}, "
-                f"max_positions={self.max_positions}"
-            )
-        return self.positions[: ops.shape(inputs)[1]]
+    def attention_scores(self, inputs, mask=None):
+        """Which frames each head attends to: the softmax of equation 2.
+
+        Returns:
+            Tensor of shape `(batch_size, num_layers, num_heads, num_frames,
+            num_frames)`.  The last axis, the frames attended to, sums to 1
+            and is zero at masked frames.
+        """
+        x, of_layers = inputs, []
+        for layer in self.layers:
+            x, scores = layer(x, mask=mask, return_attention_scores=True)
+            of_layers.append(scores)
+        return ops.stack(of_layers, axis=1)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -243,8 +222,6 @@ class TransformerEncoder(keras.layers.Layer):
             "num_heads": self.num_heads,
             "feed_forward_dim": self.feed_forward_dim,
             "dropout_rate": self.dropout_rate,
-            "norm_first": self.norm_first,
-            "max_positions": self.max_positions,
         }
         return {**super().get_config(), **config}
 
@@ -252,7 +229,3 @@ class TransformerEncoder(keras.layers.Layer):
 def _initializer():
     """BERT's initializer; a fresh one for each weight, or all start alike."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
-
-
-def _layer_norm(name, dtype):
-    return keras.layers.LayerNormalization(epsilon=1e-6, name=name, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The architectures of the paper, and the baselines it names.
+"""The architectures of the paper, and a baseline to compare them to.
 
 Every builder returns a Functional `keras.Model` that takes a dictionary of
 `frames`, the bytes of the records `(batch_size, num_frames, spec.dim)`, and
@@ -13,47 +13,49 @@ Arguments that all builders share:
 - `num_mixtures`: experts a class in the `MixtureOfExperts` head.
 - `momentum`: of the moving moments of every batch normalisation.
 
+A model of your own is made of the same parts, here a GRU in place of BERT:
+
+>>> inputs = frame_inputs(spec)
+>>> x = FrameFeatures(spec)(**inputs)
+>>> x = keras.layers.GRU(1024)(x, mask=inputs["mask"])
+>>> x = MixtureOfExperts(len(class_ids))(x)
+>>> model = classifier(inputs, x, class_ids, name="gru")
+
 Costs are given for the paper's sizes: 3,862 classes, M million parameters,
 and multiply-adds counted as two FLOP in one forward pass of one example.
 """
 
-from kit.models.baselines import dbof, frame_mean, recurrent
+from kit.models.baselines import frame_mean
 from kit.models.berts import bert, bert_cross
 from kit.models.endpoints import (
-    YOUTUBE_8M,
+    FrameModel,
     class_ids,
+    classifier,
+    frame_inputs,
     frame_spec,
-    precision,
 )
 from kit.models.surgery import (
-    import_weights,
     restrict_classes,
+    save,
     training_model,
     with_dtype,
 )
-from kit.models.vlads import (
-    gated_netvlad,
-    mix_next_vlad,
-    next_vlad,
-    next_vlad_logits,
-)
+from kit.models.vlads import gated_netvlad, mix_next_vlad, next_vlad_logits
 
 __all__ = [
-    "YOUTUBE_8M",
+    "FrameModel",
     "bert",
     "bert_cross",
     "class_ids",
-    "dbof",
+    "classifier",
+    "frame_inputs",
     "frame_mean",
     "frame_spec",
     "gated_netvlad",
-    "import_weights",
     "mix_next_vlad",
-    "next_vlad",
-    "precision",
     "next_vlad_logits",
-    "recurrent",
     "restrict_classes",
+    "save",
     "training_model",
     "with_dtype",
 ]

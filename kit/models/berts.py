@@ -14,8 +14,8 @@ from kit.layers import (
     MixtureOfExperts,
     TransformerEncoder,
 )
-from kit.models.endpoints import YOUTUBE_8M, classifier, frame_inputs
-from kit.spec import FrameSpec
+from kit.models.endpoints import classifier, frame_inputs
+from kit.spec import YOUTUBE_8M, FrameSpec
 
 
 def bert(
@@ -29,7 +29,6 @@ def bert(
     pooling: str = "mean",
     num_frames: int | None = None,
     dropout_rate: float = 0.1,
-    max_positions: int | None = None,
     num_mixtures: int = 5,
 ) -> keras.Model:
     """BERT on frames, a pooling of its tokens, and MoE: equations 2 to 6.
@@ -52,7 +51,6 @@ def bert(
         num_heads,
         feed_forward_dim,
         dropout_rate=dropout_rate,
-        max_positions=max_positions,
         name="encoder",
     )(x, mask=inputs["mask"])
     x = FramePooling(pooling, name="pooling")(x, mask=inputs["mask"])
@@ -68,7 +66,6 @@ def bert_cross(
     num_heads: int = 8,
     feed_forward_dim: int = 3072,
     projection_dim: int | None = None,
-    join: str = "features",
     pooling: str = "mean",
     num_frames: int | None = None,
     dropout_rate: float = 0.1,
@@ -78,18 +75,19 @@ def bert_cross(
 
     Args:
         num_layers: Layers of each of the three transformers.
-        projection_dim: Width of the joint transformer's tokens, to which
-            dense layers bring the modalities first; `None` for the widths
-            they have.
-        join: `"features"`, as published: the two tokens of a frame become
-            one, side by side.  `"frames"`: both go on as tokens of their
-            own, which needs `projection_dim`.
+        projection_dim: Width of the joint transformer's tokens, to a half of
+            which dense layers bring each modality first; `None` for the
+            widths they have.
         pooling: A mode of `FramePooling`.  `"concat"` needs `num_frames`.
         num_frames: A fixed number of frames; `None` for any.
 
     72.7 M parameters; 335 MFLOP at 5 frames.
     """
-    _check_join(spec, join, projection_dim)
+    if not (spec.rgb and spec.audio):
+        raise ValueError(
+            "Cross-modal BERT needs two modalities: use `bert` for one. "
+            f"Received: spec={spec}"
+        )
     inputs = frame_inputs(spec, num_frames)
     mask = inputs["mask"]
 
@@ -106,31 +104,10 @@ def bert_cross(
     tokens = []
     for name, x in zip(("visual", "audio"), parts, strict=True):
         if projection_dim is not None:
-            width = projection_dim // (2 if join == "features" else 1)
-            x = layers.Dense(width, name=f"{name}_projection")(x)
+            x = layers.Dense(projection_dim // 2, name=f"{name}_projection")(x)
         tokens.append(encoder(name)(x, mask=mask))
-    axis = -1 if join == "features" else 1
-    x = layers.Concatenate(axis=axis, name="joint_tokens")(tokens)
-    if join == "frames":
-        mask = layers.Concatenate(axis=1, name="joint_mask")([mask, mask])
+    x = layers.Concatenate(name="joint_tokens")(tokens)
     x = encoder("joint")(x, mask=mask)
     x = FramePooling(pooling, name="pooling")(x, mask=mask)
     x = MixtureOfExperts(len(class_ids), num_mixtures, name="head")(x)
     return classifier(inputs, x, class_ids, f"bert_cross_{pooling}")
-
-
-def _check_join(spec, join, projection_dim):
-    if not (spec.rgb and spec.audio):
-        raise ValueError(
-            "Cross-modal BERT needs two modalities: use `bert` for one. "
-            f"Received: spec={spec}"
-        )
-    if join not in ("features", "frames"):
-        raise ValueError(
-            f"`join` must be 'features' or 'frames'. Received: join={join!r}"
-        )
-    if join == "frames" and projection_dim is None:
-        raise ValueError(
-            "`join='frames'` needs tokens of one width: give "
-            "`projection_dim`. Received: projection_dim=None"
-        )

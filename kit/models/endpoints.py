@@ -8,7 +8,41 @@ import numpy as np
 from kit.layers import ClassProbabilities, FrameFeatures
 from kit.spec import FrameSpec
 
-YOUTUBE_8M = FrameSpec()
+
+@keras.saving.register_keras_serializable(package="kit")
+class FrameModel(keras.Model):
+    """A Functional model that takes bytes and refuses anything else.
+
+    Keras casts whatever it is given to the dtype of an `Input`, so that
+    frames already dequantised would be cut down to bytes and predicted
+    without a word.  Here they are an error, in `predict`, `fit` and a call
+    alike, and in the model that a `.keras` file holds.
+
+    On JAX Keras loses the weights of a model where a step of `predict` or
+    `fit` fails for whatever reason: load them again.
+
+    Raises:
+        ValueError: Where frames are not uint8.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        named = inputs
+        if not isinstance(inputs, dict):  # Keras takes them in this order
+            flat = keras.tree.flatten(inputs)
+            named = dict(zip(sorted(self.input), flat, strict=False))
+        for name, expected in self.input.items():
+            if expected.dtype != "uint8" or name not in named:
+                continue
+            dtype = keras.backend.standardize_dtype(named[name].dtype)
+            if dtype != "uint8":
+                raise ValueError(
+                    "Frames must be the bytes of the records, which the model "
+                    "dequantises itself: pass uint8. Floats between -2 and 2 "
+                    "become bytes again by `(x - OFFSET) / SCALE`, rounded, "
+                    "with the numbers of `kit.layers.frames`. "
+                    f"Received: {name}.dtype={dtype}"
+                )
+        return super().call(inputs, training=training, mask=mask)
 
 
 def frame_inputs(spec: FrameSpec, num_frames: int | None = None) -> dict:
@@ -27,12 +61,20 @@ def classifier(
     class_ids: Sequence[int],
     name: str,
     from_logits: bool = False,
-) -> keras.Model:
-    """The model from `frame_inputs` to the probabilities of `class_ids`."""
+) -> FrameModel:
+    """The model from its inputs to the probabilities of `class_ids`.
+
+    Args:
+        inputs: Of `frame_inputs`.
+        outputs: Of a head of `kit.layers`, `MixtureOfExperts` or
+            `ClassLogits`, which can be restricted to some classes.
+        class_ids: The vocabulary id of each column of `outputs`.
+        from_logits: Whether `outputs` are logits.
+    """
     outputs = ClassProbabilities(
         class_ids, from_logits=from_logits, name="probabilities"
     )(outputs)
-    return keras.Model(inputs, outputs, name=name)
+    return FrameModel(inputs, outputs, name=name)
 
 
 def class_ids(model: keras.Model) -> np.ndarray:
@@ -54,8 +96,3 @@ def find_layer(model: keras.Model, kind: type) -> keras.layers.Layer:
         f"The model must have a `{kind.__name__}` layer: pass one built by "
         f"`kit.models` or `kit.presets`. Received: model={model.name}"
     )
-
-
-def precision(model: keras.Model) -> str:
-    """Name of the dtype policy that a model of this module computes in."""
-    return find_layer(model, FrameFeatures).dtype_policy.name

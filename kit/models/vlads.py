@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from kit.layers import (
+    ClassLogits,
     ContextGating,
     FrameFeatures,
     FramePooling,
@@ -18,8 +19,8 @@ from kit.layers import (
     NeXtVLAD,
     SqueezeExcitationGating,
 )
-from kit.models.endpoints import YOUTUBE_8M, classifier, frame_inputs
-from kit.spec import FrameSpec
+from kit.models.endpoints import classifier, frame_inputs
+from kit.spec import YOUTUBE_8M, FrameSpec
 
 
 def gated_netvlad(
@@ -57,22 +58,6 @@ def gated_netvlad(
         name="head",
     )(x)
     return classifier(inputs, x, class_ids, "gated_netvlad")
-
-
-def next_vlad(
-    class_ids: Sequence[int], spec: FrameSpec = YOUTUBE_8M, **branch
-) -> keras.Model:
-    """NeXtVLAD with logistic regression.
-
-    Args:
-        branch: Arguments of `next_vlad_logits`.
-
-    78.7 M parameters; 0.66 GFLOP at 60 frames, 2.7 GFLOP at 300.
-    """
-    inputs = frame_inputs(spec)
-    parts = FrameFeatures(spec, split=True, name="frame_features")(**inputs)
-    x = next_vlad_logits(parts, inputs["mask"], spec, len(class_ids), **branch)
-    return classifier(inputs, x, class_ids, "next_vlad", from_logits=True)
 
 
 def mix_next_vlad(
@@ -156,7 +141,7 @@ def next_vlad_logits(
     x = SqueezeExcitationGating(
         reduction, momentum=momentum, name=f"context_gating{suffix}"
     )(x)
-    return layers.Dense(num_classes, name=f"head{suffix}")(x)
+    return ClassLogits(num_classes, name=f"head{suffix}")(x)
 
 
 def _modalities(spec, parts):

@@ -5,6 +5,7 @@ written again, as one would write the equations down.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from kit import layers
@@ -36,10 +37,10 @@ class NetVLAD(layers.NetVLAD):
 class NeXtVLAD(layers.NeXtVLAD):
     def call(self, inputs, mask=None, training=None):
         x = _dense(self.expand, inputs)
-        attention = ops.sigmoid(_dense(self.attend, x))  # (B, T, G)
+        attention = ops.sigmoid(_dense(self.attention, x))  # (B, T, G)
         attention = attention * ops.cast(mask, x.dtype)[..., None]
-        logits = ops.einsum("btd,da->bta", x, self.assign.kernel)
-        logits = self.assign_norm(logits, mask=mask, training=training)
+        logits = ops.einsum("btd,da->bta", x, self.assignment.kernel)
+        logits = self.assignment_norm(logits, mask=mask, training=training)
         num_frames = ops.shape(x)[1]
         grouped = (-1, num_frames, self.num_groups)
         share = ops.softmax(ops.reshape(logits, (*grouped, self.num_clusters)))
@@ -148,5 +149,5 @@ def plain(model):
     for old, new in zip(model.weights, copy.weights, strict=True):
         # By way of NumPy: on JAX the two would share a buffer that a step of
         # either gives away.
-        new.assign(ops.convert_to_numpy(old.value))
+        new.assign(np.asarray(old))
     return copy

@@ -100,7 +100,7 @@ def rank(model, top, shards, folder, save_every):
     return Ranking.load(folder / "tta")
 
 
-def write_shards(folder, count=30):
+def write_shards(folder, count=64):
     """Shards of random bytes, 160 to 300 frames a video."""
     rng = np.random.default_rng(0)
     shape = (SPEC.max_frames, SPEC.dim)

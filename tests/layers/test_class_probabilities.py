@@ -40,6 +40,12 @@ def test_as_many_ids_as_columns():
         ClassProbabilities(IDS)(random(2, 4))
 
 
+@pytest.mark.parametrize("ids", [[3.0, 7.0], ["3", "7"], [3, None]])
+def test_ids_that_are_no_whole_numbers_are_refused(ids):
+    with pytest.raises(ValueError, match=r"whole numbers.*astype\(int\)"):
+        ClassProbabilities(ids)
+
+
 @pytest.mark.parametrize("ids", [[], [1, 2, 1]])
 def test_each_class_once(ids):
     with pytest.raises(ValueError, match="each once"):

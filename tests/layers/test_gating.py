@@ -15,40 +15,31 @@ from tests.layers.contract import (
 
 
 @pytest.mark.parametrize("columns", [None, [4, 0, 2]])
-@pytest.mark.parametrize("use_batch_norm", [True, False])
-def test_context_gating_agrees_with_equation_10(use_batch_norm, columns):
-    layer = ContextGating(use_batch_norm, columns=columns)
+def test_context_gating_agrees_with_equation_10(columns):
+    layer = ContextGating(columns=columns)
     x = random(3, 6)
     layer(x)
     randomize(layer)
     w = values(layer)
-    gate = x.astype("float64") @ w["kernel"]
-    if use_batch_norm:
-        gate = batch_norm(gate, w, "batch_norm")
-    else:
-        gate = gate + w["bias"]
+    gate = batch_norm(x.astype("float64") @ w["kernel"], w, "batch_norm")
     expected = (x if columns is None else x[:, columns]) * sigmoid(gate)
     np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("use_batch_norm", [True, False])
-def test_squeeze_excitation_agrees_with_the_formula(use_batch_norm):
-    layer = SqueezeExcitationGating(2, use_batch_norm)
+def test_squeeze_excitation_agrees_with_the_formula():
+    layer = SqueezeExcitationGating(2)
     x = random(3, 6)
     layer(x)
     randomize(layer)
     w = values(layer)
     hidden = x.astype("float64") @ w["squeeze/kernel"]
-    if use_batch_norm:
-        hidden = batch_norm(hidden, w, "batch_norm")
-    else:
-        hidden = hidden + w["squeeze/bias"]
-    gate = np.maximum(hidden, 0) @ w["excite/kernel"] + w["excite/bias"]
+    hidden = np.maximum(batch_norm(hidden, w, "batch_norm"), 0)
+    gate = hidden @ w["excite/kernel"] + w["excite/bias"]
     np.testing.assert_allclose(numpy(layer(x)), x * sigmoid(gate), atol=1e-5)
 
 
 def test_a_gate_of_zero_weights_halves():
-    layer = ContextGating(use_batch_norm=False)
+    layer = ContextGating()
     x = random(3, 6)
     layer(x)
     layer.kernel.assign(np.zeros((6, 6)))
@@ -60,7 +51,7 @@ def test_fewer_columns_are_those_of_the_whole_gate():
     x = random(3, 6)
     whole(x), some(x)
     randomize(whole)
-    some.set_weights([value[..., [5, 1]] for value in whole.get_weights()])
+    some.set_weights([value[..., [5, 1]] for value in numpy(whole.weights)])
     np.testing.assert_allclose(
         numpy(some(x)), numpy(whole(x))[:, [5, 1]], rtol=1e-5
     )
@@ -68,9 +59,8 @@ def test_fewer_columns_are_those_of_the_whole_gate():
 
 LAYERS = [
     (ContextGating, {}),
-    (ContextGating, {"use_batch_norm": False, "columns": [1, 0]}),
+    (ContextGating, {"momentum": 0.5, "columns": [1, 0]}),
     (SqueezeExcitationGating, {"reduction": 3, "momentum": 0.5}),
-    (SqueezeExcitationGating, {"reduction": 2, "use_batch_norm": False}),
 ]
 
 

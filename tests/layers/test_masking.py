@@ -19,3 +19,9 @@ def test_softmax_runs_over_the_real_entries():
     np.testing.assert_allclose(actual[0], softmax(logits[0]), rtol=1e-5)
     np.testing.assert_allclose(actual[1, :2], softmax(logits[1, :2]), rtol=1e-5)
     assert not actual[1, 2:].any() and not actual[2].any()
+
+
+def test_softmax_of_scores_past_float16_is_finite():
+    logits = np.array([[np.inf, np.inf, -np.inf, 0]], "float16")
+    actual = numpy(masked_softmax(logits, masks(4, num_frames=4)))
+    np.testing.assert_allclose(actual, [[0.5, 0.5, 0, 0]], atol=1e-6)

@@ -16,25 +16,30 @@ from tests.layers.contract import (
 )
 
 
-def by_class(x, w, low_rank=False):
+def by_class(x, w):
     """Each class on its own: its gates, its experts, and nobody's share."""
-    gate_inputs = x @ w["gate_factor"] if low_rank else x
     columns = []
     for c in range(w["expert_bias"].shape[-1]):
-        gates = softmax(gate_inputs @ w["gate_kernel"][..., c])
+        gates = softmax(x @ w["gate_kernel"][..., c])
         experts = x @ w["expert_kernel"][..., c] + w["expert_bias"][:, c]
         columns.append((gates[:, :-1] * sigmoid(experts)).sum(axis=1))
     return np.stack(columns, axis=1)
 
 
-@pytest.mark.parametrize("gate_rank", [None, 2])
-def test_agrees_with_the_definition(gate_rank):
-    layer = MixtureOfExperts(7, num_mixtures=3, gate_rank=gate_rank)
+def test_agrees_with_the_definition():
+    layer = MixtureOfExperts(7, num_mixtures=3)
     x = random(4, 5)
     layer(x)
     randomize(layer)
-    expected = by_class(x, values(layer), gate_rank is not None)
-    np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-5)
+    w = values(layer)
+    np.testing.assert_allclose(numpy(layer(x)), by_class(x, w), atol=1e-5)
+    gates, experts = numpy(layer.gates(x)), numpy(layer.experts(x))
+    assert gates.shape == (4, 4, 7) and experts.shape == (4, 3, 7)
+    np.testing.assert_allclose(
+        gates[..., 2], softmax(x @ w["gate_kernel"][..., 2]), atol=1e-5
+    )
+    logits = x @ w["expert_kernel"][..., 2] + w["expert_bias"][:, 2]
+    np.testing.assert_allclose(experts[..., 2], sigmoid(logits), atol=1e-5)
 
 
 @pytest.mark.parametrize("columns", [None, [6, 0, 3]])
@@ -99,7 +104,7 @@ def test_kernels_start_as_those_of_one_dense_layer():
     "arguments",
     [
         {},
-        {"gate_rank": 2, "l2": 0.1},
+        {"l2": 0.1},
         {"output_gating": True, "output_columns": [2, 0], "momentum": 0.5},
     ],
 )
@@ -119,7 +124,6 @@ def test_contract(arguments):
     [
         {"num_classes": 0},
         {"num_classes": 3, "num_mixtures": 0},
-        {"num_classes": 3, "gate_rank": 0},
     ],
 )
 def test_sizes_below_one_are_refused(sizes):

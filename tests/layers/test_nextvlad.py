@@ -20,51 +20,64 @@ from tests.layers.contract import (
 MASK = masks(6, 2, 1, num_frames=6)
 
 
-def by_loops(x, mask, w, num_groups, use_batch_norm):
+def by_loops(x, mask, w, num_groups):
     """Equations 11 to 14 as they stand: a frame, a group, a cluster a time."""
     rows = []
     for row, real in zip(x.astype("float64"), mask, strict=True):
         clusters = np.zeros_like(w["centers"])
         for frame in row[real]:
-            wide = frame @ w["expand/kernel"] + w["expand/bias"]
-            groups = wide.reshape(num_groups, -1)
-            attention = wide @ w["attend/kernel"] + w["attend/bias"]
-            logits = wide @ w["assign/kernel"]
-            if use_batch_norm:
-                logits = batch_norm(logits, w, "assign_norm")
-            else:
-                logits = logits + w["assign/bias"]
-            shares = softmax(logits.reshape(num_groups, -1))
+            groups, weights = groups_of(frame, w, num_groups)
             for g, group in enumerate(groups):
-                for k, share in enumerate(shares[g]):
-                    weight = sigmoid(attention[g]) * share
+                for k, weight in enumerate(weights[g]):
                     clusters[k] += weight * (group - w["centers"][k])
         lengths = np.linalg.norm(clusters, axis=1, keepdims=True)
         rows.append((clusters / lengths).ravel())
-    rows = np.array(rows)
-    return batch_norm(rows, w, "output_norm") if use_batch_norm else rows
+    return batch_norm(np.array(rows), w, "output_norm")
+
+
+def groups_of(frame, w, num_groups):
+    """The groups of a frame, and what each cluster takes of each: eq. 11-13."""
+    wide = frame @ w["expand/kernel"] + w["expand/bias"]
+    attention = wide @ w["attention/kernel"] + w["attention/bias"]
+    logits = batch_norm(wide @ w["assignment/kernel"], w, "assignment_norm")
+    shares = softmax(logits.reshape(num_groups, -1))
+    return wide.reshape(num_groups, -1), sigmoid(attention)[:, None] * shares
 
 
 @pytest.mark.parametrize("expansion", [2, 0.5])
-@pytest.mark.parametrize("use_batch_norm", [True, False])
-def test_agrees_with_the_equations(use_batch_norm, expansion):
-    layer = NeXtVLAD(3, 2, expansion, use_batch_norm)
+def test_agrees_with_the_equations(expansion):
+    layer = NeXtVLAD(3, 2, expansion)
     x = random(3, 6, 8)
     layer(x)
     # Small enough that no cluster is empty but for rounding.
     randomize(layer, scale=0.3)
-    expected = by_loops(x, MASK, values(layer), 2, use_batch_norm)
+    expected = by_loops(x, MASK, values(layer), 2)
     actual = numpy(layer(x, mask=MASK))
     np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_the_assignment_is_equations_12_and_13():
+    layer = NeXtVLAD(3, 2)
+    x = random(3, 6, 8)
+    layer(x)
+    randomize(layer, scale=0.3)
+    w = values(layer)
+    actual = numpy(layer.assign(x, MASK))
+    assert actual.shape == (3, 6, 2, 3)
+    for row, frame in np.ndindex(3, 6):
+        _, expected = groups_of(x[row, frame].astype("float64"), w, 2)
+        expected = expected * MASK[row, frame]
+        np.testing.assert_allclose(actual[row, frame], expected, atol=1e-5)
+
+
 def test_one_group_of_one_width_is_netvlad_with_attention():
-    layer = NeXtVLAD(2, num_groups=1, expansion=1, use_batch_norm=False)
+    layer = NeXtVLAD(2, num_groups=1, expansion=1)
     layer.build((None, None, 2))
     layer.expand.kernel.assign(np.eye(2))
-    layer.attend.kernel.assign(np.zeros((2, 1)))  # attention is one half
-    layer.assign.kernel.assign(np.zeros((2, 2)))  # shares are one half
+    layer.attention.kernel.assign(np.zeros((2, 1)))  # attention is one half
+    layer.assignment.kernel.assign(np.zeros((2, 2)))  # shares are one half
     layer.centers.assign([[0.0, 0.0], [1.0, 1.0]])
+    layer.output_norm.moving_variance.assign(np.full(4, 1 - 1e-3))  # epsilon
     x = np.array([[[3.0, 0.0], [3.0, 8.0]]], "float32")
     expected = [[0.6, 0.8, 2 / 13**0.5, 3 / 13**0.5]]
     np.testing.assert_allclose(numpy(layer(x)), expected, rtol=1e-5)
@@ -75,8 +88,8 @@ def test_batch_moments_are_those_of_the_real_frames():
     x = random(3, 6, 8)
     x[~MASK] = 1e3
     layer(x, mask=MASK, training=True)
-    logits = numpy(layer.assign(layer.expand(x)))[MASK]
-    norm = layer.assign_norm
+    logits = numpy(layer.assignment(layer.expand(x)))[MASK]
+    norm = layer.assignment_norm
     np.testing.assert_allclose(
         numpy(norm.moving_mean), logits.mean(axis=0), atol=1e-5
     )
@@ -104,8 +117,6 @@ def test_the_order_of_frames_does_not_matter():
 
 def test_a_row_with_no_real_frame_is_finite():
     mask = masks(6, 0, 0, num_frames=6)
-    layer = NeXtVLAD(3, 2, use_batch_norm=False)
-    assert not numpy(layer(random(3, 6, 8), mask))[1:].any()
     for training in (True, False):
         actual = NeXtVLAD(3, 2)(random(3, 6, 8), mask, training=training)
         assert np.isfinite(numpy(actual)).all()
@@ -114,7 +125,6 @@ def test_a_row_with_no_real_frame_is_finite():
 def test_contract():
     x = random(3, 6, 8)
     check_config(NeXtVLAD(3, 2, expansion=0.5, momentum=0.9), x, MASK)
-    check_config(NeXtVLAD(3, 4, use_batch_norm=False), x)
     check_dynamic_shape(NeXtVLAD(3, 2), x)
     check_mixed_precision(lambda **kwargs: NeXtVLAD(3, 2, **kwargs), x, MASK)
 

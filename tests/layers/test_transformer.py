@@ -28,18 +28,18 @@ def layer_norm(x, w, name):
 
 
 def attention(x, w):
-    """Equations 2 and 3 for the real frames of one row."""
-    heads = []
+    """Equations 2 and 3 for the real frames of one row, and the softmax."""
+    heads, scores = [], []
     for head in range(SIZES["num_heads"]):
         query, key, value = (
             x @ w[f"attention/{part}/kernel"][:, head]
             + w[f"attention/{part}/bias"][head]
             for part in ("query", "key", "value")
         )
-        scores = query @ key.T / np.sqrt(query.shape[-1])
+        scores.append(softmax(query @ key.T / np.sqrt(query.shape[-1])))
         kernel = w["attention/attention_output/kernel"][head]
-        heads.append(softmax(scores) @ value @ kernel)
-    return sum(heads) + w["attention/attention_output/bias"]
+        heads.append(scores[-1] @ value @ kernel)
+    return sum(heads) + w["attention/attention_output/bias"], np.stack(scores)
 
 
 def feed_forward(x, w):
@@ -48,21 +48,15 @@ def feed_forward(x, w):
     return x @ w["project/kernel"] + w["project/bias"]
 
 
-def by_row(x, w, norm_first):
-    if norm_first:
-        x = x + attention(layer_norm(x, w, "attention_norm"), w)
-        return x + feed_forward(layer_norm(x, w, "output_norm"), w)
-    x = layer_norm(x + attention(x, w), w, "attention_norm")
+def by_row(x, w):
+    x = layer_norm(x + attention(x, w)[0], w, "attention_norm")
     return layer_norm(x + feed_forward(x, w), w, "output_norm")
 
 
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_agrees_with_the_equations(norm_first, dropout_rate):
+def test_agrees_with_the_equations(dropout_rate):
     # Keras takes another path through attention where there is no dropout.
-    layer = TransformerLayer(
-        **SIZES, norm_first=norm_first, dropout_rate=dropout_rate
-    )
+    layer = TransformerLayer(**SIZES, dropout_rate=dropout_rate)
     x = random(3, 5, 8)
     layer(x)
     randomize(layer)
@@ -70,8 +64,26 @@ def test_agrees_with_the_equations(norm_first, dropout_rate):
     for actual, row, real in zip(
         numpy(layer(x, mask=MASK)), x, MASK, strict=True
     ):
-        expected = by_row(row[real].astype("float64"), w, norm_first)
+        expected = by_row(row[real].astype("float64"), w)
         np.testing.assert_allclose(actual[real], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_scores_are_those_of_equation_2_in_each_layer():
+    encoder = TransformerEncoder(2, **SIZES)
+    x = random(3, 5, 8)
+    encoder(x)
+    randomize(encoder)
+    actual = numpy(encoder.attention_scores(x, MASK))
+    assert actual.shape == (3, 2, 2, 5, 5)
+    for index, layer in enumerate(encoder.layers):
+        w = {k.split("/", 1)[1]: value for k, value in values(layer).items()}
+        for scores, row, real in zip(actual[:, index], x, MASK, strict=True):
+            assert not scores[..., ~real].any()
+            _, expected = attention(row[real].astype("float64"), w)
+            np.testing.assert_allclose(
+                scores[:, real][..., real], expected, atol=1e-4
+            )
+        x = numpy(layer(x, mask=MASK))
 
 
 def test_the_encoder_is_its_layers_in_turn():
@@ -84,22 +96,11 @@ def test_the_encoder_is_its_layers_in_turn():
     np.testing.assert_allclose(numpy(y), numpy(expected), atol=1e-6)
 
 
-def test_pre_norm_ends_with_a_normalisation():
-    encoder = TransformerEncoder(2, **SIZES, norm_first=True)
-    actual = numpy(encoder(10 * random(3, 5, 8)))
-    np.testing.assert_allclose(actual.std(axis=-1), 1, atol=1e-3)
-
-
-def test_frames_are_a_set_without_positions_and_a_sequence_with_them():
+def test_frames_are_a_set():
     x, order = random(3, 5, 8), [3, 1, 4, 0, 2]
     encoder = TransformerEncoder(1, **SIZES)
     change = numpy(encoder(x[:, order])) - numpy(encoder(x))[:, order]
     assert abs(change).max() < 1e-5
-    encoder = TransformerEncoder(1, **SIZES, max_positions=5)
-    encoder(x)
-    encoder.positions.assign(random(5, 8, seed=1))
-    change = numpy(encoder(x[:, order])) - numpy(encoder(x))[:, order]
-    assert abs(change).max() > 1e-2
 
 
 def test_a_row_with_no_real_frame_is_finite():
@@ -128,21 +129,20 @@ def test_weights_do_not_start_alike():
     assert np.std(numpy(layer.feed_forward.kernel)) < 0.03
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{}, {"norm_first": True}, {"max_positions": 6, "dropout_rate": 0.0}],
-)
-def test_contract(arguments):
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
+def test_contract(dropout_rate):
     x = random(3, 5, 8)
 
     def make(**kwargs):
-        return TransformerEncoder(2, **SIZES, **arguments, **kwargs)
+        return TransformerEncoder(
+            2, **SIZES, dropout_rate=dropout_rate, **kwargs
+        )
 
     check_config(make(), x, mask=MASK)
     check_dynamic_shape(make(), x)
     check_mixed_precision(make, x, mask=MASK, atol=0.03)
-    single = {k: v for k, v in arguments.items() if k != "max_positions"}
-    check_config(TransformerLayer(**SIZES, **single), x, mask=MASK)
+    layer = TransformerLayer(**SIZES, dropout_rate=dropout_rate)
+    check_config(layer, x, mask=MASK)
 
 
 def test_a_mask_passes_on():
@@ -160,8 +160,3 @@ def test_heads_that_do_not_divide_the_width_are_refused():
 def test_sizes_below_one_are_refused(arguments):
     with pytest.raises(ValueError, match="at least 1"):
         TransformerEncoder(*arguments)(random(3, 5, 8))
-
-
-def test_more_frames_than_positions_are_refused():
-    with pytest.raises(ValueError, match="num_frames=5, max_positions=4"):
-        TransformerEncoder(1, **SIZES, max_positions=4)(random(3, 5, 8))
