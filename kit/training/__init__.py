@@ -1,28 +1,69 @@
-"""One stage of training: a model and batches in, weights and a history out.
+"""What Keras' `fit` lacks: data by epoch, MAP of segments, exact resuming.
 
-A stage is a row of intervals, each ending with a look at the hold-out and a
-checkpoint of everything.  The batches of an interval depend on the seed and its
-number alone, so that a run killed at any moment and started again ends, on a
-CPU, with the same bits as one that was not.
+```python
+backup = training.Backup(folder, about)
+batches = training.epochs(snippets.epoch, backup.epoch, epochs, steps)
+trainee.fit(
+    batches,
+    epochs=epochs,
+    steps_per_epoch=steps,
+    initial_epoch=backup.epoch,
+    shuffle=False,  # the batches are
+    callbacks=[
+        training.SegmentMAP(model, rated, class_ids),
+        keras.callbacks.CSVLogger(folder / "history.csv", append=True),
+        training.TimeLimit(hours),
+        backup,
+    ],
+)
+backup.finish(model)
+```
+
+Callbacks act in the order of the list: `SegmentMAP` comes before those that
+read `val_map`, and `Backup` last, since it saves what the others have counted.
+
+**Several devices of one machine** share each batch after one line at the top,
+before any model is built, and the rest stays as it is:
+`tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy())` on
+TensorFlow, `keras.distribution.set_distribution(
+keras.distribution.DataParallel())` on JAX.
+
+**Several machines** train one model together on JAX.  Each runs the same
+script, told which one it is by the variables that `initialize` reads
+(`KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`), and
+reads its own shards:
+
+```python
+keras.distribution.initialize()
+keras.distribution.set_distribution(
+    keras.distribution.DataParallel(auto_shard_dataset=False)
+)
+host, hosts = jax.process_index(), jax.process_count()
+snippets = data.Snippets(
+    shards[host::hosts], spec, num_classes, batch_size=batch_size // hosts
+)
+```
+
+`folder` must then lie on a disk that they share: the first machine writes for
+all.  `SegmentMAP` and `TimeLimit` are for one machine.
 """
 
-from kit.training.evaluation import SegmentEvaluation
-from kit.training.fitting import fit, save_model
-from kit.training.progress import Progress
-from kit.training.schedule import (
-    LinearWarmUp,
-    compile_for_training,
-    learning_rate_schedule,
-)
-from kit.training.stage import Stage
+from kit.training.backup import Backup, check_same
+from kit.training.epochs import epochs
+from kit.training.history import history, read_about
+from kit.training.precision import precision
+from kit.training.segment_map import SegmentMAP
+from kit.training.staircase import staircase
+from kit.training.time_limit import TimeLimit
 
 __all__ = [
-    "LinearWarmUp",
-    "Progress",
-    "SegmentEvaluation",
-    "Stage",
-    "compile_for_training",
-    "fit",
-    "learning_rate_schedule",
-    "save_model",
+    "Backup",
+    "SegmentMAP",
+    "TimeLimit",
+    "check_same",
+    "epochs",
+    "history",
+    "precision",
+    "read_about",
+    "staircase",
 ]

@@ -1,0 +1,270 @@
+"""Training that resumes to the same bits."""
+
+import atexit
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+
+from kit.training import checkpoint
+from kit.training.history import read_about, whole_rows
+
+# Saving may take one part in so many of the time.
+SHARE = 20
+
+
+class Backup(keras.callbacks.Callback):
+    """Saves all that training needs to resume as if nothing had happened.
+
+    `keras.callbacks.BackupAndRestore` forgets the random state of dropout, the
+    counters of other callbacks and the place in the data.  This one keeps the
+    variables of model and optimizer, the epoch, and the counters of the
+    callbacks in `resume`.  Killed at any moment and run again, training ends,
+    on a CPU, with the same weights, bit by bit.
+
+    Must be the last in the list of callbacks.  The newest two checkpoints
+    stay, so that a damaged one costs an epoch and not the run.  Where saving
+    takes long, not every epoch is saved.
+
+    The folder receives `about.json` and, when training is finished,
+    `model.weights.h5`; run again, `fit` then passes at once.  Delete the
+    folder to begin anew.
+
+    Args:
+        folder: A folder for this stage of training alone, where `history.csv`
+            and the best weights are kept as well.
+        about: The settings that training must resume with, a handful of values
+            that JSON can hold.
+        resume: Callbacks that count something, such as `EarlyStopping` and
+            `ModelCheckpoint`.  When `EarlyStopping` stops, training is
+            finished.
+        scratch: Another folder for this stage alone, where checkpoints are
+            kept while it is trained: they are two and take three times the
+            room of the weights.  At the end of `fit`, or of the process, the
+            newest is copied to `folder`.
+        attached: A folder that an earlier session left of this stage.  It is
+            only read, and where `folder` has nothing to resume from.
+
+    Attributes:
+        epoch: What `fit` gets as `initial_epoch`.
+        finished: Whether all epochs are trained, or `EarlyStopping` stopped.
+
+    Raises:
+        ValueError: Where the folder was begun with other settings, or has
+            checkpoints and none is whole.
+
+    Example:
+
+    ```python
+    best = folder / "best.weights.h5"
+    keep_best = keras.callbacks.ModelCheckpoint(
+        best, "val_map", mode="max", save_best_only=True, save_weights_only=True
+    )
+    backup = training.Backup(folder, {"seed": seed}, resume=[keep_best])
+    trainee.fit(..., initial_epoch=backup.epoch, callbacks=[..., backup])
+    if not backup.finish(model, best):
+        print("Run the same again to resume.")
+    ```
+    """
+
+    def __init__(
+        self,
+        folder,
+        about: dict,
+        resume: Iterable = (),
+        scratch=None,
+        attached=None,
+    ):
+        super().__init__()
+        self.folder, self.scratch = Path(folder), Path(scratch or folder)
+        # `CSVLogger` opens its file before this callback is asked anything.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.weights = self.folder / "model.weights.h5"
+        self.resume = list(resume)
+        names = [type(callback).__name__ for callback in self.resume]
+        self.about = json.loads(json.dumps({**about, "resume": names}))
+        self.epoch, self.finished = 0, False
+        self.source, self.counters = None, []
+        self.saved_at, self.seconds = -math.inf, 0.0
+        if not (self.folder / "about.json").exists():
+            self._begin(attached)
+        self._find()
+        self._cut_history()
+
+    def _begin(self, attached):
+        """Begins with an empty folder, or with a copy of the one attached."""
+        # Scratch may hold checkpoints of a folder that was deleted.
+        self._remove_checkpoints()
+        paths = Path(attached).iterdir() if attached else []
+        # What says that a copy is complete comes last.
+        for path in sorted(paths, key=lambda path: path.name == "about.json"):
+            _copy(path, self.folder)
+
+    def _find(self):
+        """Finds what to resume from: what is finished, else the newest."""
+        if self.weights.exists():
+            about = read_about(self.folder)
+            self.epoch, self.finished = about.pop("epochs"), True
+            return check_same(self.about, about, self.folder)
+        paths = self._checkpoints("checkpoint-*.npz")
+        for path in sorted(paths, key=lambda path: path.name, reverse=True):
+            record = checkpoint.read_record(path)
+            if record:
+                check_same(self.about, record["about"], path)
+                self.source, self.counters = path, record["counters"]
+                self.epoch, self.finished = record["epoch"], record["finished"]
+                return
+            print(f"{path} is damaged: looking for an older checkpoint.")
+        if paths:
+            raise ValueError(
+                "Training resumes from a whole checkpoint: delete the folder "
+                f"to begin anew. Received: folder={self.folder}, and in it "
+                f"{len(paths)} checkpoints, all of them damaged"
+            )
+
+    def _cut_history(self):
+        """Drops the rows of epochs that will be trained again."""
+        path = self.folder / "history.csv"
+        if path.exists():
+            header, *rows = whole_rows(path) or [""]
+            rows = [row for row in rows if int(row.split(",")[0]) < self.epoch]
+            with checkpoint.replacing(path) as partial:
+                partial.write_text("".join([header, *rows]))
+
+    def on_train_begin(self, logs=None):
+        epochs, self.next_epoch = self.params["epochs"], self.epoch
+        if self.finished:
+            check_same({"epochs": epochs}, {"epochs": self.epoch}, self.folder)
+        if self.weights.exists():
+            return
+        self.fresh = [_numbers(callback) for callback in self.resume]
+        if self.source:
+            checkpoint.restore(self.source, self._variables())
+        for callback, counters in zip(self.resume, self.counters, strict=False):
+            vars(callback).update(counters)
+        with checkpoint.replacing(self.folder / "about.json") as partial:
+            partial.write_text(json.dumps({**self.about, "epochs": epochs}))
+        atexit.register(self._keep)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        now, before = (
+            {"initial_epoch": epoch},
+            {"initial_epoch": self.next_epoch},
+        )
+        check_same(now, before, self.folder)
+        self.next_epoch, self.steps = epoch + 1, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps = batch + 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        # `TerminateOnNaN` ends an epoch early; the checkpoint before is better.
+        if self.steps < self.params["steps"] or not math.isfinite(logs["loss"]):
+            return
+        stopped = any(getattr(one, "stopped_epoch", 0) for one in self.resume)
+        epoch = self.params["epochs"] if stopped else epoch + 1
+        finished = epoch == self.params["epochs"]
+        due = time.monotonic() - self.saved_at >= SHARE * self.seconds
+        if due or finished or self.model.stop_training:
+            self._save(epoch, finished)
+
+    def on_train_end(self, logs=None):
+        self._keep()
+
+    def finish(self, model: keras.Model, best=None) -> bool:
+        """Gives a model the weights of finished training, and saves them.
+
+        The checkpoints go, and so does `best`.
+
+        Args:
+            model: The model that was trained, or whose training model was.
+            best: Weights that `ModelCheckpoint` kept of what `fit` trained.
+                Defaults to the last weights.
+
+        Returns:
+            Whether training is finished; if not, nothing is done.
+        """
+        if not self.finished:
+            return False
+        if not self.weights.exists():
+            if best:
+                self.model.load_weights(best)
+            with checkpoint.replacing(self.weights) as partial:
+                model.save_weights(partial)
+        model.load_weights(self.weights)
+        self._remove_checkpoints()
+        if best:
+            Path(best).unlink(missing_ok=True)
+        return True
+
+    def _variables(self):
+        model = self.model
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        # Those of the model include the states of dropout, which no weight
+        # file of Keras holds.
+        return [*model.variables, *model.optimizer.variables]
+
+    def _save(self, epoch, finished):
+        started = time.monotonic()
+        self.epoch, self.finished = epoch, finished
+        self.counters = [
+            dict(_numbers(callback).items() - fresh.items())
+            for callback, fresh in zip(self.resume, self.fresh, strict=True)
+        ]
+        names = ("about", "epoch", "finished", "counters")
+        record = {name: getattr(self, name) for name in names}
+        path = self.scratch / f"checkpoint-{epoch:06d}.npz"
+        self._remove_checkpoints(keep=self.source)
+        checkpoint.write(path, record, self._variables())
+        self.source, self.saved_at = path, time.monotonic()
+        self.seconds = self.saved_at - started
+
+    def _keep(self):
+        """Has the newest checkpoint where it outlives the session."""
+        if self.source and self.source.exists() and not self.finished:
+            _copy(self.source, self.folder)
+
+    def _checkpoints(self, pattern):
+        places = {self.folder, self.scratch}
+        return [path for place in places for path in place.glob(pattern)]
+
+    def _remove_checkpoints(self, keep=None):
+        for path in self._checkpoints("*checkpoint-*.npz"):
+            if path != keep:
+                path.unlink()
+
+
+def check_same(now: dict, saved: dict, where) -> None:
+    """Raises `ValueError` where settings differ from those that were saved."""
+    different = [
+        f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted({*now, *saved})
+        if now.get(name) != saved.get(name)
+    ]
+    if different:
+        raise ValueError(
+            "Training resumes as it began: give the same settings, or another "
+            "folder, or delete this one to begin anew. "
+            f"Received: {'; '.join(different)} (in {where})"
+        )
+
+
+def _numbers(callback) -> dict:
+    """The attributes of a callback that may count something."""
+    # Keras turns the sign of `min_delta` when training begins.
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if isinstance(value, (int, float)) and name != "min_delta"
+    }
+
+
+def _copy(path, folder):
+    if path.parent != folder:
+        with checkpoint.replacing(folder / path.name) as partial:
+            shutil.copyfile(path, partial)

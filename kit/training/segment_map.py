@@ -1,0 +1,65 @@
+"""The measure that checkpoints are chosen by."""
+
+import keras
+import numpy as np
+
+from kit import metrics, models
+
+
+class SegmentMAP(keras.callbacks.Callback):
+    """Writes `val_map` into the logs: MAP of the rated segments, each epoch.
+
+    Must come before the callbacks that monitor it.  The segments are predicted
+    in batches of one size, the last filled up, so that nothing is compiled
+    twice.
+
+    Args:
+        model: The model that predicts: the one whose training model is
+            trained, or the same.
+        rated: Rated segments, such as `pack.Segments.rated()`: with `inputs`,
+            a dict of arrays `(n, ...)`, and `targets` `(n, num_classes)`, 1
+            yes, 0 no, -1 unknown.
+        class_ids: Vocabulary ids of the columns of `targets`, all of which the
+            model must know.  Defaults to the model's own.
+        batch_size: Rows of a batch.  Devices that share it must divide it.
+
+    Attributes:
+        floor: MAP of a random order of the same segments.
+    """
+
+    def __init__(self, model, rated, class_ids=None, batch_size: int = 512):
+        super().__init__()
+        self.predictor, self.batch_size = model, batch_size
+        self.targets = np.asarray(rated.targets)
+        if not (self.targets == 1).any():
+            raise ValueError(
+                "An evaluation needs segments that were rated yes: hold out "
+                f"more videos. Received: {len(self.targets)} segments, none yes"
+            )
+        known = models.class_ids(model).tolist()
+        class_ids = known if class_ids is None else list(class_ids)
+        if unknown := set(class_ids) - set(known):
+            raise ValueError(
+                "The model must know the classes that it is evaluated on. "
+                f"Received: class_ids={sorted(unknown)[:5]}, unknown to it"
+            )
+        self.columns = [known.index(class_id) for class_id in class_ids]
+        padding = -len(self.targets) % batch_size
+        self.inputs = {
+            name: np.concatenate([array, array[:1].repeat(padding, axis=0)])
+            for name, array in rated.inputs.items()
+        }
+
+    @property
+    def floor(self) -> float:
+        return metrics.floor_of_targets(self.targets)
+
+    def evaluate(self) -> float:
+        """MAP of the model as it is."""
+        scores = self.predictor.predict(
+            self.inputs, batch_size=self.batch_size, verbose=0
+        )[: len(self.targets), self.columns]
+        return float(metrics.map_of_scores(scores, self.targets))
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_map"] = self.evaluate()
