@@ -130,7 +130,10 @@ plots.show(figure, output_dir, "01_ratings_per_class")
 # paper has one set for both.
 
 # %%
-print(data.count_parts(ratings, holdout).to_string())
+for name in ("training", "checkpoint", "ensemble"):
+    part = data.ratings(validate, spec, class_ids, getattr(holdout, name))
+    videos = part["video_id"].nunique()
+    print(f"{name:<11}{len(part):>8,} ratings of {videos:,} videos")
 
 # %% [markdown]
 # The score of the competition, *mean average precision* (MAP), looks at the

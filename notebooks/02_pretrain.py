@@ -120,8 +120,9 @@ print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 # %%
 train = data.list_shards(data_dir, "train")
 validate = data.list_shards(data_dir, "validate")
-ratings = data.ratings(validate, spec, class_ids)
-print(data.count_parts(ratings, holdout).to_string())
+for part in (holdout.checkpoint, holdout.ensemble):
+    ratings = data.ratings(validate, spec, class_ids, part)
+    print(f"{len(ratings):,} ratings, {ratings['score'].mean():.1%} say yes")
 
 segments = output_dir / "segments"
 pack.pack_segments(validate, segments, spec, class_ids)
@@ -205,7 +206,7 @@ for name in members:
         "class_ids": models.class_ids(model).tolist(),
         "spec": asdict(spec),
         "holdout": asdict(holdout),
-        "data": data.describe(shards),
+        "data": [len(shards), *map(os.path.basename, shards[:1])],
     }
     backup = training.Backup(folder, about)
     trainee.fit(

@@ -108,8 +108,9 @@ print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 
 # %%
 validate = data.list_shards(data_dir, "validate")
-ratings = data.ratings(validate, spec, class_ids)
-print(data.count_parts(ratings, holdout).to_string())
+for part in (holdout.checkpoint, holdout.ensemble):
+    ratings = data.ratings(validate, spec, class_ids, part)
+    print(f"{len(ratings):,} ratings, {ratings['score'].mean():.1%} say yes")
 
 folder = output_dir / "segments"
 pack.pack_segments(validate, folder, spec, class_ids)
@@ -159,7 +160,7 @@ def compile_member(name):
         loss=losses.loss_for(model),
     )
     about |= {"class_ids": list(map(int, class_ids)), "seed": seed}
-    about |= {"data": data.describe(validate)}
+    about["data"] = [len(validate), *map(os.path.basename, validate[:1])]
     return model, trainee, about
 
 

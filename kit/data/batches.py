@@ -117,12 +117,13 @@ class Snippets:
                 )
         self.examples = Examples(shards, spec, num_classes, part, on_error)
         skipped = problem_list(on_error)
-        videos = read_shard(shards, spec, num_classes, None, skipped, False)
+        paths = self.examples.paths
+        videos = read_shard(paths, spec, num_classes, None, skipped, False)
         if not any(part.select([video.video_id])[0] for video in videos):
             raise ValueError(
                 "The shards must hold a video of the part: give more of them, "
                 "or hold out another share of the videos. "
-                f"Received: {part}, shards={self.examples.paths[:3]!r}"
+                f"Received: {part}, shards={paths[:3]!r}"
             )
         self.num_frames = num_frames
         self.contiguous = contiguous

@@ -84,9 +84,9 @@ def as_paths(shards) -> list[str]:
     """The paths of at least one shard, as text."""
     one = isinstance(shards, str | os.PathLike)
     paths = [os.fspath(path) for path in ([shards] if one else shards)]
-    if not paths:
+    if not 0 < len(set(paths)) == len(paths):
         raise ValueError(
-            "`shards` must name at least one file: see `list_shards`. "
-            f"Received: shards={shards!r}"
+            "`shards` must name at least one file, and each once: see "
+            f"`list_shards`. Received: shards={shards!r}"
         )
     return paths
