@@ -77,12 +77,19 @@ def test_map_is_its_definition(case):
 
 
 def test_average_precision_by_hand():
-    # Cut at 5, unrated dropped: no, yes, yes. (1/2 + 2/3) / 3.
-    value = metrics.average_precision([0, -1, 1, 1, -1, 1], 3, k=5)
+    # The list is a, b, c, d, e, f.  Cut at 5 and without the unrated a, e: no,
+    # yes, yes.  (1/2 + 2/3) / 3, since f is the third positive.
+    ids = list("abcdef")
+    scores = np.linspace(1, 0, 6)[:, None]
+    ranking = Ranking.from_scores(scores, [4], ids, [0] * 6)
+    ratings = pd.DataFrame({"video_id": list("bcdf"), "start": 0, "label": 4})
+    ratings["score"] = [0, 1, 1, 1]
+    value = metrics.mean_average_precision(ranking, ratings, k=5)
     assert value == pytest.approx((1 / 2 + 2 / 3) / 3)
     # All positives count, also those that no list of K can hold.
-    assert metrics.average_precision([1, 1, 1], k=2) == pytest.approx(2 / 3)
-    assert np.isnan(metrics.average_precision([0, 0]))
+    ratings["score"] = 1
+    value = metrics.mean_average_precision(ranking, ratings, k=3)
+    assert value == pytest.approx(2 / 4)
 
 
 @settings(deadline=None, max_examples=60)
@@ -269,11 +276,13 @@ def test_a_sample_is_the_map_of_the_videos_drawn():
     copied, rated = [], pd.DataFrame(ratings)
     for class_id in (0, 1):
         truths = truths_of(rated, class_id)
-        entries, positives = [], 0
-        for video, start in listed(ranking, class_id):
-            entries += [truths[video, start]] * drawn[int(video)]
-        positives = sum(entries)
-        copied.append(metrics.average_precision(entries, positives))
+        entries = [
+            (video, start, copy)
+            for video, start in listed(ranking, class_id)
+            for copy in range(drawn[int(video)])
+        ]
+        answers = {entry: truths[entry[:2]] for entry in entries}
+        copied.append(literal_precision(entries, answers, len(entries)))
     own = metrics.bootstrap(ranking, ratings, num_samples=1, seed=3)
     assert own.low == own.high == pytest.approx(np.mean(copied))
 

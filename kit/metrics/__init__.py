@@ -1,16 +1,11 @@
 """How good a ranking is, as the competition counts it, and how sure."""
 
 from kit.metrics.chance import floor_of_targets, random_floor
-from kit.metrics.precision import (
-    average_precision,
-    map_of_scores,
-    mean_average_precision,
-)
+from kit.metrics.precision import map_of_scores, mean_average_precision
 from kit.metrics.uncertainty import Interval, bootstrap
 
 __all__ = [
     "Interval",
-    "average_precision",
     "bootstrap",
     "floor_of_targets",
     "map_of_scores",

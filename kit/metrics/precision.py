@@ -14,37 +14,11 @@ from kit.ranking.table import K, as_ids, check_classes, sort_key
 COLUMNS = ["video_id", "start", "label", "score"]
 
 
-def average_precision(
-    relevance, num_positives: int | None = None, k: int = K
-) -> float:
-    """Average precision of one list, eq. 1 of the paper for one class.
-
-    The list is cut at `k`, then unrated segments are dropped.
-
-    Args:
-        relevance: The list, best first: 1 yes, 0 no, -1 unrated.
-        num_positives: Of the class, also those missing from the list, by
-            default the ones in it.  Without any, the result is NaN.
-        k: Where the list is cut.
-
-    Example: after the cut at 4 and without the unrated, the list reads yes,
-    no, yes.  The precisions at its positives are 1/1 and 2/3, and the class
-    has three positives: (1 + 2/3 + 0) / 3.
-
-    >>> round(average_precision([1, -1, 0, 1, 1], num_positives=3, k=4), 4)
-    0.5556
-    """
-    relevance = np.asarray(relevance)
-    if num_positives is None:
-        num_positives = np.count_nonzero(relevance == 1)
-    rated = relevance[:k][relevance[:k] >= 0]
-    column = np.zeros(len(rated), int)
-    values = average_precisions(column, rated == 1, np.array([num_positives]))
-    return float(values[0])
-
-
 def average_precisions(column, truth, num_positives) -> np.ndarray:
     """Average precision of many classes, whose lists stand one after another.
+
+    Eq. 1 of the paper before the mean over classes.  The lists hold rated
+    segments alone: those of all segments, cut at K, without the unrated.
 
     Args:
         column: `(N,)`, the number of the class that an entry belongs to,
@@ -54,6 +28,13 @@ def average_precisions(column, truth, num_positives) -> np.ndarray:
 
     Returns:
         `(C,)`, NaN for a class without positives.
+
+    Example: the first class lists yes, no, yes of its three positives, with
+    the precisions 1/1 and 2/3: (1 + 2/3 + 0) / 3.  The second lists no, yes.
+
+    >>> truth = np.array([True, False, True, False, True])
+    >>> average_precisions(np.array([0, 0, 0, 1, 1]), truth, [3, 1]).round(4)
+    array([0.5556, 0.5   ])
     """
     size = len(num_positives)
     begin = np.searchsorted(column, np.arange(size))  # of each list

@@ -34,8 +34,7 @@ class Ranking:
         scores: float32 `(N,)` beside `order`, or None where not known.
 
     Raises:
-        ValueError: Where shapes disagree, a class occurs twice or the table
-            is not sorted.
+        ValueError: Where a class occurs twice or the table is not sorted.
 
     Example:
 
@@ -62,34 +61,17 @@ class Ranking:
         self.order = np.asarray(self.order, np.uint32)
         if self.scores is not None:
             self.scores = np.asarray(self.scores, np.float32)
-        self._check()
         self._columns = {int(c): i for i, c in enumerate(self.class_ids)}
-
-    def _check(self):
-        sizes = {n: len(v) for n, v in vars(self).items() if v is not None}
-        if (
-            sizes["offsets"] != sizes["class_ids"] + 1
-            or sizes["order"] != self.offsets[-1]
-            or sizes["order"] != sizes.get("scores", sizes["order"])
-            or sizes["starts"] != sizes["video_ids"]
-        ):
-            raise ValueError(
-                "A ranking needs one offset more than classes, the last of "
-                "them the length of `order` and `scores`, and a start a video "
-                f"id. Received: lengths {sizes}"
-            )
-        key = sort_key(self.video_ids)
+        key, starts = sort_key(self.video_ids), self.starts
         rises = np.where(
-            key[1:] == key[:-1],
-            self.starts[1:] > self.starts[:-1],
-            key[1:] > key[:-1],
+            key[1:] == key[:-1], starts[1:] > starts[:-1], key[1:] > key[:-1]
         )
         if not rises.all():
             row = int(np.argmin(rises)) + 1
             raise ValueError(
                 "The segment table must be sorted by (video_id, start) and "
                 "hold each segment once; `Ranking.from_scores` sorts it. "
-                f"Received: {self.video_ids[row]!r} at {self.starts[row]}"
+                f"Received: {self.video_ids[row]!r} at {starts[row]}"
             )
 
     @classmethod

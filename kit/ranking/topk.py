@@ -40,12 +40,7 @@ class TopK:
     _BLOCK = 8192  # segments handled at once: 32 MB at 1,000 classes
 
     def __init__(self, class_ids, k: int = K):
-        if int(k) != k or k < 1:
-            raise ValueError(
-                f"`k` must be a whole number of at least 1. Received: k={k!r}"
-            )
-        self.class_ids = check_classes(class_ids)
-        self.k = int(k)
+        self.class_ids, self.k = check_classes(class_ids), k
         self._reset()
 
     def _reset(self):
