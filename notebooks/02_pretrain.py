@@ -208,7 +208,12 @@ for name in members:
         "holdout": asdict(holdout),
         "data": [len(shards), *map(os.path.basename, shards[:1])],
     }
-    backup = training.Backup(folder, about)
+    backup = training.Backup(
+        folder,
+        about,
+        scratch=runtime.scratch(f"{name}/pretrain"),
+        attached=runtime.find_attached(f"{name}/pretrain"),
+    )
     trainee.fit(
         training.epochs(
             snippets_for(name).epoch, backup.epoch, epochs, steps_per_epoch
@@ -236,10 +241,12 @@ for name in members:
 # the losses of its branches and of the distillation.
 
 # %%
+folders = {name: output_dir / name / "pretrain" for name in members}
 histories = {
-    name: training.history(output_dir / name / "pretrain") for name in members
+    name: training.history(folder)
+    for name, folder in folders.items()
+    if (folder / "history.csv").exists()
 }
-histories = {name: table for name, table in histories.items() if len(table)}
 figure = plots.learning_curves(histories, floor)
 plots.show(figure, output_dir, "02_learning_curves")
 last = {name: table.iloc[-1] for name, table in histories.items()}

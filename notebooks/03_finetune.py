@@ -181,7 +181,13 @@ for name in members:
         **score,
     )
     stopping = keras.callbacks.EarlyStopping(patience=patience, **score)
-    backup = training.Backup(folder, about, resume=[best, stopping])
+    backup = training.Backup(
+        folder,
+        about,
+        resume=[best, stopping],
+        scratch=runtime.scratch(f"{name}/finetune"),
+        attached=runtime.find_attached(f"{name}/finetune"),
+    )
     trainee.fit(
         training.epochs(segments.epoch, backup.epoch, epochs, steps_per_epoch),
         epochs=epochs,
@@ -205,10 +211,12 @@ for name in members:
 # ## What did the ratings add?
 
 # %%
+folders = {name: output_dir / name / "finetune" for name in members}
 histories = {
-    name: training.history(output_dir / name / "finetune") for name in members
+    name: training.history(folder)
+    for name, folder in folders.items()
+    if (folder / "history.csv").exists()
 }
-histories = {name: table for name, table in histories.items() if len(table)}
 levels = {}
 for name in histories:
     before = runtime.find_output(output_dir, f"{name}/pretrain")

@@ -103,20 +103,35 @@ def find_output(output_dir: str | os.PathLike, name: str) -> Path:
     Raises:
         ValueError: Where it is nowhere.
     """
-    paths = [Path(output_dir, name)]
-    for root in INPUTS:
-        # Mounts were `<slug>/`, and are `notebooks/<owner>/<slug>/`.
-        for depth in ("*", "*/*", "*/*/*", "*/*/*/*"):
-            paths += map(Path, sorted(glob(f"{root}/{depth}/{name}")))
-    for path in paths:
-        if path.exists():
-            return path
+    path = Path(output_dir, name)
+    path = path if path.exists() else find_attached(name)
+    if path:
+        return path
     makers = [number for word, number in MAKERS.items() if word in name]
     raise ValueError(
         f"`{name}` is made by notebook {[*makers, 4][0]}: run that first, with "
         "the same output folder, or attach its output. "
         f"Received: output_dir={str(output_dir)!r}"
     )
+
+
+def find_attached(name: str) -> Path | None:
+    """What an earlier session left, in an attached output; None for nothing.
+
+    Args:
+        name: Path inside the workspace of that session.
+    """
+    for root in INPUTS:
+        # Mounts were `<slug>/`, and are `notebooks/<owner>/<slug>/`.
+        for depth in ("*", "*/*", "*/*/*", "*/*/*/*"):
+            for path in sorted(glob(f"{root}/{depth}/{name}")):
+                return Path(path)
+    return None
+
+
+def scratch(name: str) -> Path | None:
+    """Room on Kaggle that is not saved with the output; elsewhere None."""
+    return Path("/kaggle/temp", name) if os.path.isdir("/kaggle") else None
 
 
 def _expand(place) -> str:
