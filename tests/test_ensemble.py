@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import metrics, submission
-from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv, member_table
+from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv
 from kit.ranking import Ranking
 from tests.test_ranking import listed
 
@@ -288,27 +288,6 @@ def test_agreement_is_spearmans_within_classes_by_hand():
     agreement = LocalMap([one, two], ratings).agreement()
     expected = (-1 / 2 + 1) / (1 / 2 + 2)
     np.testing.assert_allclose(agreement, [[1, expected], [expected, 1]])
-
-
-def test_member_table_says_what_each_is_worth():
-    members, ratings = world(3)
-    local_map = LocalMap(members, ratings)
-    table = member_table(
-        local_map, [0, 2, 1, 1], ["poor", "fair", "ok", "best"]
-    )
-    assert table["member"].tolist() == ["poor", "fair", "ok", "best"]
-    assert table["weight"].tolist() == [0, 0.5, 0.25, 0.25]
-    alone = [metrics.mean_average_precision(m, ratings) for m in members]
-    np.testing.assert_allclose(table["alone"], alone)
-    whole = metrics.mean_average_precision(fuse(members, [0, 2, 1, 1]), ratings)
-    without = metrics.mean_average_precision(
-        fuse(members, [0, 0, 1, 1]), ratings
-    )
-    assert table["without"][1] == pytest.approx(without)
-    assert table["lost"][1] == pytest.approx(whole - without)
-    assert table["lost"][0] == 0
-    single = member_table(local_map, [1, 0, 0, 0], list("abcd"))
-    assert np.isnan(single["without"][0])
 
 
 def test_cross_fitting_scores_videos_that_did_not_choose():

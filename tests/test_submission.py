@@ -111,7 +111,10 @@ REFUSED = {
     "an open quote": (GOOD + b'9,"ab:0\n', "line 4: a quote"),
     "a quote inside": (GOOD + b'9,a"b:0\n', "line 4: a quote"),
     "a class twice": (GOOD + b"3,ab:0\n", "line 4: class 3 has a row"),
-    "a segment twice": (GOOD + b"9,b:5 a:0 b:5\n", "line 4: pair 1 is listed again"),
+    "a segment twice": (
+        GOOD + b"9,b:5 a:0 b:5\n",
+        "line 4: pair 1 is listed again",
+    ),
 }
 
 

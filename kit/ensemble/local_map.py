@@ -114,29 +114,6 @@ class LocalMap:
         return places.corr().to_numpy()
 
 
-def member_table(local_map: LocalMap, weights, names) -> pd.DataFrame:
-    """A row a member: what it is worth alone and to the others.
-
-    Returns:
-        Columns `member`, `alone` (its own MAP), `weight` (of sum 1),
-        `without` (MAP of the others; NaN without any) and `lost`, what the
-        ensemble loses without it.
-    """
-    weights = check_weights(weights, len(names))
-    each = np.eye(len(names))
-    others = weights * (1 - each)
-    without = [local_map(w) if w.any() else np.nan for w in others]
-    return pd.DataFrame(
-        {
-            "member": names,
-            "alone": [local_map(w) for w in each],
-            "weight": weights,
-            "without": without,
-            "lost": local_map(weights) - np.array(without),
-        }
-    )
-
-
 def cross_fit(
     local_map: LocalMap, choose, folds: int = 2, seed: int = 0
 ) -> pd.DataFrame:
