@@ -7,5 +7,4 @@ that read data.
 
 from kit import layers, losses, models
 
-__all__ = ["layers", "losses", "models"]
 __version__ = "0.1.0"

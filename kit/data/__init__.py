@@ -9,16 +9,3 @@ from kit.data.records import Video
 from kit.data.shards import list_shards
 from kit.data.tables import read_classes
 from kit.data.writer import write_shard
-
-__all__ = [
-    "Snippets",
-    "Video",
-    "check",
-    "find_video",
-    "list_shards",
-    "ratings",
-    "read_classes",
-    "read_shard",
-    "videos",
-    "write_shard",
-]

@@ -6,5 +6,3 @@ hold-out (section 6 of the paper), for a search such as `skopt.gp_minimize`.
 
 from kit.ensemble.fusion import fuse, fuse_csv
 from kit.ensemble.local_map import LocalMap, cross_fit
-
-__all__ = ["LocalMap", "cross_fit", "fuse", "fuse_csv"]

@@ -3,12 +3,3 @@
 from kit.inference.localize import localize
 from kit.inference.resume import fingerprint, remaining
 from kit.inference.windows import predict, shift_range, shifted_windows
-
-__all__ = [
-    "fingerprint",
-    "localize",
-    "predict",
-    "remaining",
-    "shift_range",
-    "shifted_windows",
-]

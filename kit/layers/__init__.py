@@ -16,18 +16,3 @@ from kit.layers.netvlad import NetVLAD
 from kit.layers.nextvlad import NeXtVLAD
 from kit.layers.pooling import FramePooling
 from kit.layers.transformer import TransformerEncoder, TransformerLayer
-
-__all__ = [
-    "ClassLogits",
-    "ClassProbabilities",
-    "ContextGating",
-    "FrameFeatures",
-    "FramePooling",
-    "MixtureOfExperts",
-    "MixtureOfModels",
-    "NeXtVLAD",
-    "NetVLAD",
-    "SqueezeExcitationGating",
-    "TransformerEncoder",
-    "TransformerLayer",
-]

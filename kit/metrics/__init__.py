@@ -3,12 +3,3 @@
 from kit.metrics.chance import floor_of_targets, random_floor
 from kit.metrics.precision import map_of_scores, mean_average_precision
 from kit.metrics.uncertainty import Interval, bootstrap
-
-__all__ = [
-    "Interval",
-    "bootstrap",
-    "floor_of_targets",
-    "map_of_scores",
-    "mean_average_precision",
-    "random_floor",
-]

@@ -41,21 +41,3 @@ from kit.models.surgery import (
     with_dtype,
 )
 from kit.models.vlads import gated_netvlad, mix_next_vlad, next_vlad_logits
-
-__all__ = [
-    "FrameModel",
-    "bert",
-    "bert_cross",
-    "class_ids",
-    "classifier",
-    "frame_inputs",
-    "frame_mean",
-    "frame_spec",
-    "gated_netvlad",
-    "mix_next_vlad",
-    "next_vlad_logits",
-    "restrict_classes",
-    "save",
-    "training_model",
-    "with_dtype",
-]

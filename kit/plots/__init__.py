@@ -21,11 +21,3 @@ from kit.plots.fusion import (
 from kit.plots.members import attention, experts, gains, learning_curves
 from kit.plots.style import COLOURS, show
 from kit.plots.video import assignment, shifts, timeline, video_strip
-
-__all__ = [
-    "COLOURS", "agreement", "assignment", "attention", "class_gains",
-    "convergence", "experts", "frames_per_video", "gains", "labels_per_class",
-    "learning_curves", "member_weights", "ratings_per_class", "score_scales",
-    "shifts", "show", "timeline", "tried_weights", "value_ranges",
-    "video_strip",
-]  # fmt: skip

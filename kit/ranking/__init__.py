@@ -2,5 +2,3 @@
 
 from kit.ranking.table import Ranking
 from kit.ranking.topk import TopK
-
-__all__ = ["Ranking", "TopK"]

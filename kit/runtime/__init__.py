@@ -8,15 +8,3 @@ from kit.runtime.places import (
     workspace,
 )
 from kit.runtime.process import flags, install_missing, spread, use_all_devices
-
-__all__ = [
-    "find_attached",
-    "find_data",
-    "find_output",
-    "flags",
-    "install_missing",
-    "scratch",
-    "spread",
-    "use_all_devices",
-    "workspace",
-]

@@ -8,12 +8,3 @@ from kit.sample.folder import (
     write_sample,
 )
 from kit.sample.oracle import Oracle
-
-__all__ = [
-    "Oracle",
-    "is_sample",
-    "load_test_ratings",
-    "load_truth",
-    "read_card",
-    "write_sample",
-]

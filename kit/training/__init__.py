@@ -55,15 +55,3 @@ from kit.training.precision import precision
 from kit.training.segment_map import SegmentMAP
 from kit.training.staircase import staircase
 from kit.training.time_limit import TimeLimit
-
-__all__ = [
-    "Backup",
-    "SegmentMAP",
-    "TimeLimit",
-    "check_same",
-    "epochs",
-    "history",
-    "precision",
-    "read_about",
-    "staircase",
-]
