@@ -1,4 +1,4 @@
-"""Writes shards for tests, independently of `kit.synthetic`.
+"""Writes shards for tests, independently of `kit.data` and `kit.sample`.
 
 The records are built by `tf.train.SequenceExample` and written by
 `tf.io.TFRecordWriter`; what they hold is kept as plain arrays, so that a test
@@ -22,7 +22,7 @@ class Record:
     video_id: bytes
     rgb: list
     audio: list
-    labels: list = ()
+    labels: list | None = None
     starts: list = ()
     ends: list | None = None
     classes: list = ()
@@ -40,9 +40,14 @@ class Record:
         rows = zip(self.rgb, self.audio, strict=True)
         return np.array([list(r + a) for r, a in rows], np.uint8)
 
+    @property
+    def ratings(self):
+        """Rows of start, class and score."""
+        return list(zip(self.starts, self.classes, self.scores, strict=True))
+
     def serialized(self) -> bytes:
         context = {self.id_key: _bytes([self.video_id])}
-        if len(self.labels):
+        if self.labels is not None:
             context["labels"] = _ints(self.labels)
         if len(self.starts):
             ends = self.ends
@@ -77,8 +82,8 @@ def _ints(values):
 def records(count, seed=0, spec=TINY, num_classes=10, rated=True, prefix="v"):
     """Random videos; ids differ for different prefixes."""
     rng = np.random.default_rng(seed)
-    made = []
-    for at in range(count):
+    videos = []
+    for number in range(count):
         length = int(rng.integers(2, spec.max_frames + 1))
         pairs = {
             (5 * int(rng.integers(0, 5)), int(rng.integers(num_classes)))
@@ -86,9 +91,9 @@ def records(count, seed=0, spec=TINY, num_classes=10, rated=True, prefix="v"):
         }
         pairs = sorted(pairs)
         labels = rng.choice(num_classes, rng.integers(1, 4), replace=False)
-        made.append(
+        videos.append(
             Record(
-                video_id=f"{prefix}{at:03d}".encode(),
+                video_id=f"{prefix}{number:03d}".encode(),
                 rgb=[rng.bytes(spec.rgb) for _ in range(length)],
                 audio=[rng.bytes(spec.audio) for _ in range(length)],
                 labels=labels.tolist(),
@@ -97,23 +102,22 @@ def records(count, seed=0, spec=TINY, num_classes=10, rated=True, prefix="v"):
                 scores=[int(rng.integers(2)) for _ in pairs],
             )
         )
-    return made
+    return videos
 
 
-def write(path, made) -> str:
+def write(path, videos) -> str:
     """Writes records (or their bytes) to one shard and returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for one in made:
-            one = one if isinstance(one, bytes) else one.serialized()
-            writer.write(one)
+        for video in videos:
+            plain = isinstance(video, bytes)
+            writer.write(video if plain else video.serialized())
     return str(path)
 
 
 def rows(dataset):
     """The rows of a dataset as tuples of NumPy values, batches undone."""
-    found = []
+    examples = []
     for batch in dataset.as_numpy_iterator():
-        flat = tf.nest.flatten(batch)
-        found += list(zip(*flat, strict=True))
-    return found
+        examples += list(zip(*tf.nest.flatten(batch), strict=True))
+    return examples

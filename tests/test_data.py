@@ -1,282 +1,668 @@
-import gc
+import gzip
 import os
-import warnings
+from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
 from kit import data
-from kit.data import tfrecord
 from kit.spec import FrameSpec
-from kit.splits import PARTS, Holdout
+from kit.splits import Holdout
 from tests.shards import TINY, Record, records, rows, write
 
-CLASSES = list(range(10))
+
+@pytest.fixture(scope="module")
+def written():
+    """The videos in the order of the shards."""
+    videos = records(40, seed=1)
+    return [video for shard in range(4) for video in videos[shard::4]]
 
 
 @pytest.fixture(scope="module")
-def made():
-    return records(40, seed=1)
-
-
-@pytest.fixture(scope="module")
-def shards(made, tmp_path_factory):
+def shards(written, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     return [
-        write(folder / "a" / f"validate{at}.tfrecord", made[at::4])
-        for at in range(4)
+        write(
+            folder / "a" / f"validate{shard}.tfrecord",
+            written[10 * shard : 10 * shard + 10],
+        )
+        for shard in range(4)
     ]
 
 
 @pytest.fixture(scope="module")
-def by_id(made):
-    return {one.video_id: one for one in made}
+def by_id(written):
+    return {video.video_id: video for video in written}
 
 
 def read(shards, **options):
-    options = {"num_classes": 10, "spec": TINY, "with_ids": True, **options}
-    return rows(data.videos(shards, **options))
+    """Rows of frames, mask, targets and id."""
+    options = {"num_classes": 10, "with_ids": True, **options}
+    return rows(data.videos(shards, options.pop("spec", TINY), **options))
 
 
-def test_all_frames_are_padded_and_masked(shards, made, by_id):
-    found = read(shards, batch_size=7)
-    assert [row[3] for row in found] == [
-        one.video_id for at in range(4) for one in made[at::4]
-    ]
-    for frames, mask, targets, video_id in found:
-        one = by_id[video_id]
-        count = len(one.rgb)
-        assert frames.dtype == np.uint8 and targets.dtype == np.int8
-        assert frames.shape == (TINY.max_frames, TINY.dim)
-        np.testing.assert_array_equal(frames[:count], one.frames)
-        assert not frames[count:].any()
-        assert mask.tolist() == [at < count for at in range(TINY.max_frames)]
-        assert np.flatnonzero(targets == 1).tolist() == sorted(one.labels)
-        assert set(np.unique(targets)) <= {0, 1}
+def snippets(shards, steps=5, epoch=0, **options):
+    options = {"num_classes": 10, "batch_size": 8, **options}
+    return data.Snippets(shards, TINY, **options).epoch(epoch, steps)
 
 
-@pytest.mark.parametrize("sampling", ["frames", "run"])
-def test_picked_frames(shards, by_id, sampling):
-    places = set()
-    for frames, mask, _, video_id in read(
-        shards, num_frames=6, sampling=sampling
-    ):
-        true = by_id[video_id].frames
-        count = min(6, len(true))
-        assert mask.tolist() == [at < count for at in range(6)]
-        assert not frames[count:].any()
-        # Random bytes: every frame is found at one place only.
-        at = [np.flatnonzero((true == row).all(1)) for row in frames[:count]]
-        assert all(len(one) == 1 for one in at)
-        steps = np.diff(np.concatenate(at))
-        assert (steps > 0).all() if sampling == "frames" else (steps == 1).all()
-        places.add(int(at[0][0]))
-    assert len(places) > 3
+class TestVideos:
+    def test_all_frames_are_padded_and_masked(self, shards, written):
+        found = read(shards, batch_size=7)
+        assert len(found) == len(written)
+        for video, row in zip(written, found, strict=True):
+            frames, mask, targets, video_id = row
+            count = len(video.rgb)
+            assert video_id == video.video_id
+            assert frames.dtype == np.uint8 and targets.dtype == np.int8
+            assert frames.shape == (TINY.max_frames, TINY.dim)
+            np.testing.assert_array_equal(frames[:count], video.frames)
+            assert not frames[count:].any()
+            assert mask.tolist() == [n < count for n in range(TINY.max_frames)]
+            assert np.flatnonzero(targets == 1).tolist() == sorted(video.labels)
+            assert set(np.unique(targets)) <= {0, 1}
 
+    def test_the_parts_of_a_batch(self, shards):
+        def parts(**options):
+            return data.videos(shards, TINY, **options).element_spec
 
-def test_every_frame_is_picked_as_often(tmp_path):
-    one = records(1, seed=5)[0].but(
-        rgb=[bytes([at] * 8) for at in range(8)], audio=[b"four"] * 8
+        inputs = {
+            "frames": tf.TensorSpec((None, 20, 12), tf.uint8),
+            "mask": tf.TensorSpec((None, 20), tf.bool),
+        }
+        targets = tf.TensorSpec((None, 10), tf.int8)
+        ids = tf.TensorSpec((None,), tf.string)
+        assert parts() == inputs
+        assert parts(num_classes=10) == (inputs, targets)
+        assert parts(with_ids=True) == (inputs, ids)
+        assert parts(num_classes=10, with_ids=True) == (inputs, targets, ids)
+
+    def test_old_files_call_the_id_video_id(self, written, tmp_path):
+        old = [video.but(id_key="video_id") for video in written]
+        found = read(write(tmp_path / "train.tfrecord", old))
+        assert [row[3] for row in found] == [v.video_id for v in written]
+
+    @pytest.mark.parametrize("name", ["rgb", "audio"])
+    def test_one_kind_of_feature(self, written, tmp_path, name):
+        sizes = {"rgb": 0, "audio": 0, name: getattr(TINY, name)}
+        spec = FrameSpec(**sizes, max_frames=20)
+        alone = [video.but(lists=(name,)) for video in written]
+        both = write(tmp_path / "both.tfrecord", written)
+        shard = write(tmp_path / "one.tfrecord", alone)
+        for row, video in zip(
+            read([shard, both], spec=spec), [*written, *written], strict=True
+        ):
+            frames = b"".join(getattr(video, name))
+            assert row[0][: len(video.rgb)].tobytes() == frames
+        with pytest.raises(ValueError, match="must have the frames"):
+            read(shard)
+
+    def test_uncommon_layouts_are_read_alike(self, written, tmp_path):
+        """Protobuf allows fields in any order, twice, or others beside."""
+        plain = written[0].serialized()
+        example = tf.train.SequenceExample.FromString(plain)
+        head = tf.train.SequenceExample(context=example.context)
+        tail = tf.train.SequenceExample(feature_lists=example.feature_lists)
+        example.feature_lists.feature_list["depth"].feature.add()
+        forms = [
+            plain,
+            tail.SerializeToString() + head.SerializeToString(),
+            plain + b"\x78\x05",  # an unknown field
+            example.SerializeToString(),
+        ]
+        first, *others = read(write(tmp_path / "train.tfrecord", forms))
+        for other in others:
+            for left, right in zip(first, other, strict=True):
+                np.testing.assert_array_equal(left, right)
+
+    @pytest.mark.parametrize(
+        "place", ["run[1] é/train a,b.tfrecord", "link/train.tfrecord"]
     )
-    same = [one.but(video_id=b"%d" % at) for at in range(3000)]
-    shard = write(tmp_path / "train.tfrecord", same)
-    counts = np.zeros(8)
-    for frames, *_ in read(shard, num_frames=3, sampling="frames"):
-        counts[frames[:, 0]] += 1
-    # Each frame of the eight with probability 3/8; five standard deviations.
-    assert np.abs(counts - 1125).max() < 5 * np.sqrt(3000 * 3 / 8 * 5 / 8)
+    def test_odd_paths_and_a_video_of_one_frame(self, tmp_path, place):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        video = Record(b"one", [b"12345678"], [b"1234"], [])
+        write(tmp_path / place, [video])
+        shards = data.list_shards(str((tmp_path / place).parent), "train")
+        ((frames, mask, targets, _),) = read(shards)
+        assert mask.sum() == 1 and frames[0].tobytes() == b"123456781234"
+        assert not targets.any()
+
+    def test_a_bucket(self, written):
+        # ram:// goes the way of gs://, through TensorFlow's file systems.
+        path = "ram://bucket/train00.tfrecord"
+        with tf.io.TFRecordWriter(path) as writer:
+            for video in written:
+                writer.write(video.serialized())
+        assert len(read(data.list_shards("ram://bucket/t*", "train"))) == 40
 
 
-def test_order_is_a_function_of_seed_and_epoch(shards):
-    def order(**options):
-        options = {"shuffle": True, "num_frames": 3, **options}
-        found = read(shards, sampling="frames", **options)
-        return [(row[3], row[0].tobytes()) for row in found]
+class TestSnippets:
+    def test_steps_are_full_batches_of_static_shape(self, shards):
+        dataset = snippets(shards, num_frames=6, steps=9)
+        inputs, targets = dataset.element_spec
+        assert inputs["frames"].shape == (8, 6, 12)
+        assert inputs["mask"].shape == (8, 6)
+        assert targets.shape == (8, 10) and targets.dtype == tf.int8
+        # 72 of 40 videos: the shards are read again.
+        assert len(list(dataset)) == len(dataset) == 9
 
-    first = order(seed=4)
-    assert first == order(seed=4)
-    assert first != order(seed=5)
-    assert first != order(seed=4, first_epoch=1)
-    ids = [video_id for video_id, _ in first]
-    assert sorted(ids) == sorted(row[3] for row in read(shards))
-    assert ids != [row[3] for row in read(shards)]
+    @pytest.mark.parametrize("contiguous", [True, False])
+    def test_frames_are_those_of_a_video(self, shards, written, contiguous):
+        owners = {
+            frame.tobytes(): (number, place)
+            for number, video in enumerate(written)
+            for place, frame in enumerate(video.frames)
+        }
+        begins = set()
+        for frames, mask, targets in rows(
+            snippets(shards, 10, num_frames=6, contiguous=contiguous)
+        ):
+            place = [owners[frame.tobytes()] for frame in frames[mask]]
+            (number,) = {number for number, _ in place}
+            video, steps = written[number], np.diff([p for _, p in place])
+            assert mask.sum() == min(6, len(video.rgb))
+            assert mask[: mask.sum()].all() and not frames[~mask].any()
+            assert (steps == 1).all() if contiguous else (steps > 0).all()
+            assert np.flatnonzero(targets).tolist() == sorted(video.labels)
+            begins.add(place[0][1])
+        assert len(begins) > 3
+
+    @pytest.mark.parametrize("contiguous", [True, False])
+    def test_every_choice_is_as_likely(self, tmp_path, contiguous):
+        video = Record(
+            b"", [bytes([n] * 8) for n in range(8)], [b"four"] * 8, [1]
+        )
+        same = [video.but(video_id=b"%d" % n) for n in range(200)]
+        shard = write(tmp_path / "train.tfrecord", same)
+        options = {"num_frames": 3, "contiguous": contiguous, "batch_size": 100}
+        counts = np.zeros(8)
+        for frames, *_ in rows(snippets(shard, steps=30, **options)):
+            chosen = frames[:1, 0] if contiguous else frames[:, 0]
+            counts[chosen] += 1
+        # A beginning of six, or three frames of eight; five deviations.
+        share = np.array([1 / 6] * 6 + [0, 0]) if contiguous else 3 / 8
+        deviation = np.sqrt(3000 * share * (1 - share))
+        assert (np.abs(counts - 3000 * share) <= 5 * deviation).all()
+
+    def test_an_epoch_is_a_function_of_seed_and_number(self, shards):
+        def epoch(number, **options):
+            dataset = snippets(shards, 10, number, num_frames=3, **options)
+            return [row[0].tobytes() for row in rows(dataset)]
+
+        first = epoch(0, seed=4)
+        tf.random.set_seed(7)  # somebody else's
+        assert first == epoch(0, seed=4)
+        others = [epoch(1, seed=4), epoch(0, seed=5), epoch(4, seed=0)]
+        for other in others:
+            same = sum(a == b for a, b in zip(first, other, strict=True))
+            assert same < 10
+
+    def test_a_pass_has_each_video_once(self, shards, by_id):
+        labels = {v.frames[0].tobytes(): v.video_id for v in by_id.values()}
+        dataset = snippets(shards, 10, num_frames=20)  # whole videos: 2 passes
+        ids = [labels[row[0][0].tobytes()] for row in rows(dataset)]
+        assert sorted(ids) == sorted([*by_id, *by_id])
+        assert ids[:40] != ids[40:]
+
+    def test_a_part_without_videos_is_an_error(self, shards):
+        with pytest.raises(ValueError, match="must hold a video of the part"):
+            snippets(shards, part=Holdout(0).holdout)
+
+    @pytest.mark.parametrize(
+        "name", ["num_classes", "num_frames", "batch_size"]
+    )
+    @pytest.mark.parametrize("value", [0, 2.5, "3"])
+    def test_bad_numbers(self, shards, name, value):
+        with pytest.raises(ValueError, match=f"Received.*{name}={value!r}"):
+            snippets(shards, **{name: value})
 
 
-def test_repeat_goes_on_with_the_next_epoch(shards):
-    options = {
-        "num_classes": 10,
-        "spec": TINY,
-        "num_frames": 2,
-        "sampling": "run",
-        "shuffle": True,
-        "seed": 9,
-        "with_ids": True,
-    }
-    endless = data.videos(shards, **options, repeat=True, batch_size=16)
-    assert endless.element_spec[1].shape == (16, 10)
-    found = rows(endless.take(5))
-    once = [
-        row
-        for epoch in (0, 1)
-        for row in rows(data.videos(shards, **options, first_epoch=epoch))
-    ]
-    for ours, theirs in zip(found, once, strict=True):
-        for left, right in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(left, right)
+class TestHoldout:
+    """No held-out video reaches training, whatever the shards are called."""
+
+    def ids(self, shards, part, by_frame):
+        """What each reader gives of a part."""
+        whole = snippets(shards, 60, num_frames=20, part=part)
+        return [
+            {row[3] for row in read(shards, part=part)},
+            {by_frame[row[0][0].tobytes()] for row in rows(whole)},
+            {
+                name.encode()
+                for name in data.ratings(shards, TINY, part=part)["video_id"]
+            },
+        ]
+
+    def test_every_reader_cuts_alike(self, written, tmp_path):
+        rated = [v.but(starts=[0], classes=[1], scores=[1]) for v in written]
+        shards = [
+            write(tmp_path / name, rated[n::3])
+            for n, name in enumerate(
+                ["2/trainpj.tfrecord", "3/train0.tfrecord", "train1.tfrecord"]
+            )
+        ]
+        by_frame = {v.frames[0].tobytes(): v.video_id for v in written}
+        listed = np.array([video.video_id for video in written])
+        holdout = Holdout(fraction=0.4, seed=2)
+        parts = [holdout.training, holdout.checkpoint, holdout.ensemble]
+        for part in parts:
+            expected = set(listed[part.select(listed)].tolist())
+            assert len(expected) > 3
+            for ids in self.ids(shards, part, by_frame):
+                assert ids == expected
 
 
-@pytest.mark.parametrize(
-    "drop, sizes", [(True, [16, 16]), (False, [16, 16, 8])]
+class TestRatings:
+    def test_all_of_them(self, shards, written):
+        expected = pd.DataFrame(
+            [
+                (video.video_id.decode(), *rating)
+                for video in written
+                for rating in video.ratings
+            ],
+            columns=["video_id", "start", "label", "score"],
+        )
+        # Some are of segments beyond the last frame.
+        assert any(s >= len(v.rgb) for v in written for s in v.starts)
+        pd.testing.assert_frame_equal(data.ratings(shards, TINY), expected)
+
+    def test_none(self, tmp_path):
+        shard = write(tmp_path / "test.tfrecord", records(3, rated=False))
+        with pytest.raises(ValueError, match="3/frame/validate"):
+            data.ratings(shard, TINY)
+
+    def test_a_part_that_never_says_yes(self, shards, tmp_path):
+        with pytest.raises(ValueError, match=r"say yes.*0 of \d+ ratings"):
+            data.ratings(shards, TINY, part=Holdout(0).holdout)
+        no = GOOD.but(scores=[0, 0])
+        with pytest.raises(ValueError, match=r"say yes.*2 of 2 ratings"):
+            data.ratings(write(tmp_path / "validate.tfrecord", [no]), TINY)
+
+    def test_a_rated_class_outside_the_table(self, tmp_path):
+        shard = write(tmp_path / "validate.tfrecord", [GOOD])
+        with pytest.raises(ValueError, match=r"class of the task.*\[1, 2\].*"):
+            data.ratings(shard, TINY, class_ids=[1, 3])
+        assert len(data.ratings(shard, TINY, class_ids=[2, 1])) == 2
+
+    def test_equal_ratings_count_once(self, tmp_path):
+        twice = GOOD.but(starts=[5, 0, 5], classes=[1, 1, 1], scores=[1, 0, 1])
+        found = data.ratings(write(tmp_path / "v.tfrecord", [twice]), TINY)
+        assert found["start"].tolist() == [5, 0]
+        assert found["score"].tolist() == [1, 0]
+
+    def test_skipping_warns(self, tmp_path):
+        bad = GOOD.but(video_id=b"bad", starts=[0, 7])
+        shard = write(tmp_path / "validate.tfrecord", [GOOD, bad])
+        with pytest.raises(ValueError, match=r"record=1, field='segment_start"):
+            data.ratings(shard, TINY)
+        with pytest.warns(
+            UserWarning, match="1 left out, .* record 1, segment"
+        ):
+            found = data.ratings(shard, TINY, on_error="skip")
+        assert found["video_id"].unique().tolist() == ["good"]
+
+
+def test_find_video(shards, written):
+    video = written[25]
+    found = data.find_video(shards, video.video_id.decode(), TINY)
+    np.testing.assert_array_equal(found, video.frames)
+    with pytest.raises(ValueError, match="video_id='nobody'"):
+        data.find_video(shards, "nobody", TINY)
+
+
+GOOD = Record(
+    video_id=b"good",
+    rgb=[b"r" * 8] * 6,
+    audio=[b"a" * 4] * 6,
+    labels=[1],
+    starts=[0, 5],
+    classes=[1, 2],
+    scores=[0, 1],
 )
-def test_the_remainder(shards, drop, sizes):
-    found = data.videos(
-        shards, num_classes=10, spec=TINY, batch_size=16, drop_remainder=drop
-    )
-    assert [len(targets) for _, targets in found] == sizes
 
 
-@pytest.mark.parametrize("context", [0, 3])
-def test_rated_segments(shards, by_id, context):
-    report = data.Report()
-    found = rows(
-        data.rated_segments(
-            shards,
-            class_ids=CLASSES[::-1],
-            spec=TINY,
-            context=context,
-            with_ids=True,
-            on_error=report,
-        )
-    )
-    wanted = {
-        (one.video_id, start)
-        for one in by_id.values()
-        for start in one.starts
-        if start < len(one.rgb)
-    }
-    assert len(found) == len(wanted)
-    assert {(row[3], row[4]) for row in found} == wanted
-    for frames, mask, targets, video_id, start in found:
-        one = by_id[video_id]
-        _check_window(frames, mask, one.frames, start, context)
-        true = np.full(10, -1)
-        for at, where in enumerate(one.starts):
-            if where == start:
-                true[9 - one.classes[at]] = one.scores[at]
-        np.testing.assert_array_equal(targets, true)
-    beyond = sum(
-        start >= len(one.rgb) for one in by_id.values() for start in one.starts
-    )
-    assert beyond > 0
-    assert report.table()["beyond_last_frame"].sum() == beyond
+def edited(edit):
+    """The good record after `edit(context, lists)`."""
+    example = tf.train.SequenceExample.FromString(GOOD.serialized())
+    edit(example.context.feature, example.feature_lists.feature_list)
+    return example.SerializeToString()
 
 
-def _check_window(frames, mask, true, start, context):
-    places = np.arange(start - context, start + 5 + context)
-    inside = (places >= 0) & (places < len(true))
-    np.testing.assert_array_equal(mask, inside)
-    np.testing.assert_array_equal(frames[mask], true[places[inside]])
-    assert not frames[~mask].any()
+def as_numbers(kind):
+    def edit(context, lists):
+        for frame in lists["rgb"].feature:
+            getattr(frame, kind).value.extend([1] * 8)
+
+    return edited(edit)
 
 
-@pytest.mark.parametrize("context", [0, 2])
-def test_every_segment(shards, by_id, context):
-    found = rows(data.segments(shards, spec=TINY, context=context))
-    wanted = [
-        (one.video_id, start)
-        for at in range(4)
-        for one in list(by_id.values())[at::4]
-        for start in range(0, len(one.rgb), 5)
-    ]
-    assert [(row[2], row[3]) for row in found] == wanted
-    for frames, mask, video_id, start in found:
-        _check_window(frames, mask, by_id[video_id].frames, start, context)
+def renamed(context, lists):
+    lists["audio_embedding"].CopyFrom(lists["audio"])
+    del lists["audio"]
 
 
-def test_ratings(shards, by_id):
-    found = data.ratings(shards, spec=TINY)
-    wanted = pd.DataFrame(
-        [
-            (one.video_id.decode(), *rating)
-            for at in range(4)
-            for one in list(by_id.values())[at::4]
-            for rating in zip(one.starts, one.classes, one.scores, strict=True)
-        ],
-        columns=["video_id", "start", "label", "score"],
-    )
-    pd.testing.assert_frame_equal(found, wanted)
+def video_level():
+    example = tf.train.Example()
+    example.features.feature["id"].bytes_list.value.append(b"good")
+    example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 8)
+    return example.SerializeToString()
 
 
-def test_shards_without_ratings(tmp_path):
-    shard = write(tmp_path / "test.tfrecord", records(3, rated=False))
-    assert list(data.ratings(shard, spec=TINY).columns) == [
-        "video_id",
-        "start",
-        "label",
-        "score",
-    ]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="3/frame/validat"):
-        rows(data.rated_segments(shard, class_ids=CLASSES, spec=TINY))
-
-
-def test_without_targets(shards):
-    _, targets = next(iter(data.videos(shards, num_classes=None, spec=TINY)))
-    assert targets.shape == (40, 0)
-
-
-def test_both_dialects(made, tmp_path):
-    old = [one.but(id_key="video_id") for one in made]
-    paths = [
-        write(tmp_path / name / "train.tfrecord", some)
-        for name, some in (("old", old), ("new", made))
-    ]
-    for left, right in zip(*map(read, paths), strict=True):
-        for ours, theirs in zip(left, right, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("name", ["rgb", "audio"])
-def test_one_kind_of_feature(made, tmp_path, name):
-    sizes = {"rgb": 0, "audio": 0, name: getattr(TINY, name)}
-    spec = FrameSpec(**sizes, max_frames=20)
-    alone = [one.but(lists=(name,)) for one in made]
-    both = write(tmp_path / "both.tfrecord", made)
-    shard = write(tmp_path / "one.tfrecord", alone)
-    for path in (shard, both):
-        for one, row in zip(made, read(path, spec=spec), strict=True):
-            true = b"".join(getattr(one, name))
-            assert row[0][: len(one.rgb)].tobytes() == true
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must have the"):
-        read(shard)
-
-
-def test_uncommon_layouts_are_read_alike(made, tmp_path):
-    """Protobuf allows fields in any order, twice, or with others beside."""
-    plain = made[0].serialized()
-    example = tf.train.SequenceExample.FromString(plain)
-    head = tf.train.SequenceExample(context=example.context)
-    tail = tf.train.SequenceExample(feature_lists=example.feature_lists)
-    split = [tf.train.SequenceExample() for _ in range(2)]
-    for part, name in zip(split, ("rgb", "audio"), strict=True):
-        part.feature_lists.feature_list[name].CopyFrom(
-            example.feature_lists.feature_list[name]
-        )
-    example.feature_lists.feature_list["depth"].feature.add()
-    forms = [
-        tail.SerializeToString() + head.SerializeToString(),
-        b"".join(
-            part.SerializeToString() for part in (split[1], head, split[0])
+# What is wrong -> field named, words of the rule or remedy, and the record.
+BAD = {
+    "no rgb": ("rgb", "rgb=0 if there is none", GOOD.but(lists=("audio",))),
+    "other name": (
+        "audio",
+        "found ['audio_embedding', 'rgb']",
+        edited(renamed),
+    ),
+    "floats": ("rgb", "float_list: quantise", as_numbers("float_list")),
+    "integers": ("rgb", "int64_list: quantise", as_numbers("int64_list")),
+    "video-level": ("rgb", "download the frame-level", video_level()),
+    "short frame": ("rgb", "8 bytes", GOOD.but(rgb=[*GOOD.rgb[1:], b"short"])),
+    "wide frames": (
+        "rgb",
+        "give the `FrameSpec`",
+        GOOD.but(rgb=[b"r" * 9] * 6),
+    ),
+    "two in a frame": (
+        "rgb",
+        "found [8, 1]",
+        edited(
+            lambda _, lists: (
+                lists["rgb"].feature[1].bytes_list.value.append(b"x")
+            )
         ),
-        plain + b"\x78\x05",  # an unknown field
-        example.SerializeToString(),
-    ]
-    wanted = read(write(tmp_path / "plain.tfrecord", [plain]))
-    for at, form in enumerate(forms):
-        found = read(write(tmp_path / f"{at}.tfrecord", [form]))
-        for left, right in zip(found[0], wanted[0], strict=True):
-            np.testing.assert_array_equal(left, right)
+    ),
+    "unequal": ("rgb", "found [5, 6]", GOOD.but(audio=[b"a" * 4] * 5)),
+    "no frames": ("rgb", "1 to 20 frames", GOOD.but(rgb=[], audio=[])),
+    "long": (
+        "rgb",
+        "more `max_frames`",
+        GOOD.but(rgb=[b"r" * 8] * 21, audio=[b"a" * 4] * 21),
+    ),
+    "no labels": ("labels", "as `train` has", GOOD.but(labels=None)),
+    "label": ("labels", "`num_classes` of these", GOOD.but(labels=[3, 10])),
+    "negative label": ("labels", "lie in 0 to 9", GOOD.but(labels=[-1])),
+    "labels kind": (
+        "labels",
+        "must be a int64_list",
+        edited(lambda context, _: context["labels"].float_list.value.append(1)),
+    ),
+    "space": ("id", "submission can hold", GOOD.but(video_id=b"my video")),
+    "comma": ("id", "rename the video", GOOD.but(video_id=b"a,b")),
+    "colon": ("id", "rename the video", GOOD.but(video_id=b"a:b")),
+    "not UTF-8": ("id", "UTF-8", GOOD.but(video_id=b"\xff\xfe")),
+    "empty id": ("id", "must have one", GOOD.but(video_id=b"")),
+    "no id": ("id", "['labels', 'name', ", GOOD.but(id_key="name")),
+    "two ids": (
+        "id",
+        "must have one",
+        edited(lambda context, _: context["id"].bytes_list.value.append(b"x")),
+    ),
+    "garbage": ("record", "serialized", b"\x0a\xff\xff\xff"),
+}
+# What only those see who look at ratings.
+BAD_RATINGS = {
+    "list lengths": ("segment_scores", "unequal", GOOD.but(scores=[1])),
+    "end lengths": ("segment_scores", "unequal", GOOD.but(ends=[5])),
+    "half a score": ("segment_scores", "0 or 1", GOOD.but(scores=[0, 0.5])),
+    "nan score": ("segment_scores", "0 or 1", GOOD.but(scores=[0, np.nan])),
+    "negative start": (
+        "segment_start_times",
+        "multiple of 5",
+        GOOD.but(starts=[-5, 0]),
+    ),
+    "odd start": (
+        "segment_start_times",
+        "multiple of 5",
+        GOOD.but(starts=[0, 7]),
+    ),
+    "rated class": (
+        "segment_labels",
+        "segment_label_ids.csv",
+        GOOD.but(classes=[1, -2]),
+    ),
+    "ratings disagree": (
+        "segment_scores",
+        "must agree",
+        GOOD.but(starts=[5, 5], classes=[1, 1]),
+    ),
+}
+EVERY_BAD = {**BAD, **BAD_RATINGS}
+# TensorFlow refuses these itself: it names the file and the record, and why.
+BY_TENSORFLOW = {
+    "floats",
+    "integers",
+    "two in a frame",
+    "labels kind",
+    "garbage",
+}
+
+
+@pytest.fixture(scope="module")
+def bad_shards(tmp_path_factory):
+    """A shard for each thing that can be wrong, at its record 2."""
+    folder = tmp_path_factory.mktemp("bad")
+    shards = {}
+    for number, (name, (_, _, bad)) in enumerate(EVERY_BAD.items()):
+        good = records(3, prefix=f"{number}-")
+        path = folder / f"train{number:02}.tfrecord"
+        shards[name] = write(path, [*good[:2], bad, good[2]])
+    return shards
+
+
+class TestBadRecords:
+    @pytest.mark.parametrize("name", EVERY_BAD)
+    def test_it_is_named(self, bad_shards, name):
+        field, words, _ = EVERY_BAD[name]
+        shard = bad_shards[name]
+        with pytest.raises(ValueError) as caught:
+            list(data.read_shard(shard, TINY, 10))
+        message = str(caught.value)
+        assert words in message
+        assert f"Received: file={shard!r}, record=2, field={field!r}" in message
+
+    @pytest.mark.parametrize("reader", ["videos", "snippets"])
+    def test_the_graph_says_the_same(self, bad_shards, reader):
+        """One pass over all of them: an iterator goes on after an error."""
+        first = [bad_shards["odd start"]]  # which the graph does not look at
+        shards = first + [bad_shards[name] for name in BAD]
+        if reader == "videos":
+            dataset = data.videos(shards, TINY, 1, num_classes=10)
+            steps = len(BAD) * 4 + 4
+        else:
+            dataset = snippets(shards, 110, num_frames=20, batch_size=1)
+            steps = 110
+        errors = {}
+        iterator = iter(dataset)
+        for _ in range(steps):
+            try:
+                next(iterator)
+            except StopIteration:
+                break
+            except tf.errors.InvalidArgumentError as error:
+                for name in BAD:
+                    if bad_shards[name] in error.message:
+                        errors[name] = error.message
+        assert set(errors) == set(BAD)
+        for name, (field, words, _) in BAD.items():
+            place = f"file={bad_shards[name]!r}, record=2, field={field!r}"
+            if name in BY_TENSORFLOW:
+                assert f"{bad_shards[name]} record 2" in errors[name]
+            else:
+                assert words in errors[name] and place in errors[name]
+
+    def test_check_lists_everything(self, bad_shards):
+        table = data.check(bad_shards.values(), TINY, num_classes=10)
+        assert table["file"].tolist() == list(bad_shards.values())
+        assert set(table["record"]) == {2}
+        for row, (field, words, _) in zip(
+            table.itertuples(), EVERY_BAD.values(), strict=True
+        ):
+            assert row.field == field and words in row.problem
+
+    def test_skipping_leaves_out_just_that(self, bad_shards):
+        expected = [
+            video
+            for number in range(len(bad_shards))
+            for video in records(3, prefix=f"{number}-")
+        ]
+        with pytest.warns(UserWarning) as caught:
+            found = read(list(bad_shards.values()), on_error="skip")
+        (warning,) = caught
+        lines = str(warning.message).splitlines()
+        assert len(lines) == 1 + len(bad_shards)
+        for line, shard in zip(lines[1:], bad_shards.values(), strict=True):
+            assert line.startswith(
+                f"{shard}: 1 left out, the first is record 2"
+            )
+        for row, video in zip(found, expected, strict=True):
+            assert row[3] == video.video_id
+            np.testing.assert_array_equal(row[0][row[1]], video.frames)
+
+    @pytest.mark.parametrize(
+        "name", ["floats", "integers", "other name", "video-level", "garbage"]
+    )
+    def test_a_file_of_another_kind_is_told_at_once(self, tmp_path, name):
+        _, words, bad = BAD[name]
+        shard = write(tmp_path / "train.tfrecord", [bad])
+        for read_them in (data.videos, lambda *a: data.Snippets(*a, 10)):
+            with pytest.raises(ValueError, match="record=0") as caught:
+                read_them([shard], TINY)
+            assert words in str(caught.value)
+
+    def test_shards_without_labels(self, tmp_path):
+        videos = [video.but(labels=None) for video in records(4)]
+        shard = write(tmp_path / "test.tfrecord", videos)
+        with pytest.raises(ValueError, match="shards that have them"):
+            data.Snippets(shard, TINY, 10)
+        assert len(rows(data.videos(shard, TINY))) == 4
+
+    def test_an_empty_list_of_labels_means_none_of_the_classes(self, tmp_path):
+        videos = [video.but(labels=[]) for video in records(4)]
+        shard = write(tmp_path / "train.tfrecord", videos)
+        for targets in (read(shard)[0][2], rows(snippets(shard, 1))[0][2]):
+            assert targets.shape == (10,) and not targets.any()
+
+    def test_the_same_video_twice(self, shards, tmp_path):
+        copy = tmp_path / "validate9.tfrecord"
+        copy.write_bytes(Path(shards[0]).read_bytes())
+        repeated = [shards[0], shards[1], str(copy)]
+        with pytest.raises(
+            ValueError, match=r"must occur once.*=0, field='id'"
+        ):
+            data.ratings(repeated, TINY)
+        table = data.check(repeated, TINY)
+        assert set(table["file"]) == {str(copy)}
+        assert table["record"].tolist() == list(range(10))
+        with pytest.warns(UserWarning, match="10 left out"):
+            assert len(read(repeated, on_error="skip")) == 20
+
+
+def test_shards_are_named_each_once(shards):
+    for wrong in ([], [shards[0], shards[0]]):
+        with pytest.raises(
+            ValueError, match="at least one file, and each once"
+        ):
+            data.videos(wrong, TINY)
+
+
+def test_an_unknown_way_of_meeting_errors(shards):
+    for reader in (data.videos, data.ratings):
+        with pytest.raises(ValueError, match="Received: on_error='ignore'"):
+            reader(shards, TINY, on_error="ignore")
+
+
+def cut(content, start):
+    return content[: start + 30]
+
+
+def cut_in_length(content, start):
+    return content[: start + 5]
+
+
+def flip(content, start):
+    content[start + 30] ^= 16
+    return content
+
+
+def flip_length(content, start):
+    content[start] ^= 1
+    return content
+
+
+class TestDamagedFiles:
+    @pytest.fixture(params=[cut, cut_in_length, flip, flip_length])
+    def damaged(self, request, tmp_path):
+        """A good file, and one that is damaged at its record 3."""
+        videos = records(6, prefix="d")
+        path = tmp_path / "train1.tfrecord"
+        write(path, videos)
+        start = sum(len(video.serialized()) + 16 for video in videos[:3])
+        content = bytearray(path.read_bytes())
+        path.write_bytes(request.param(content, start))
+        return [write(tmp_path / "train0.tfrecord", records(2)), str(path)]
+
+    def test_the_rest_of_the_file_is_lost_and_said_to_be(self, damaged):
+        words = rf"download the file again.*file='{damaged[1]}', record=3, "
+        with pytest.raises(ValueError, match=words):
+            data.ratings(damaged, TINY)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            read(damaged)
+        table = data.check(damaged, TINY)
+        assert table[["file", "record", "field"]].to_numpy().tolist() == [
+            [damaged[1], 3, "record"]
+        ]
+        with pytest.warns(UserWarning, match="train1.*1 left out"):
+            found = read(damaged, on_error="skip")
+        ids = [video.video_id for video in records(3, prefix="d")]
+        assert [row[3] for row in found] == [b"v000", b"v001", *ids]
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "empty"),
+            (b"hello", "look what it is"),
+            (b"<html>not a TFRecord</html>" * 100, "look what it is"),
+            (gzip.compress(b"a shard", mtime=0), "decompress it first"),
+        ],
+    )
+    def test_a_file_of_another_kind(self, tmp_path, content, words):
+        good = write(tmp_path / "train0.tfrecord", records(3))
+        bad = tmp_path / "train1.tfrecord"
+        bad.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{words}.*train1.*record=0"):
+            data.videos(bad, TINY)
+        with pytest.raises(tf.errors.OpError, match=f"{words}.*train1"):
+            read([good, bad])
+        with pytest.warns(UserWarning, match=f"train1.*{words}"):
+            assert len(read([bad, good], on_error="skip")) == 3
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        good = write(tmp_path / "train0.tfrecord", records(3))
+        for on_error in ("stop", "skip"):
+            with pytest.raises(ValueError, match="can be read.*nowhere"):
+                data.ratings(f"{tmp_path}/nowhere", TINY, on_error=on_error)
+        with pytest.raises(tf.errors.OpError, match="can be read.*nowhere"):
+            read([good, f"{tmp_path}/nowhere"])
+
+    def test_fit_says_it_too(self, tmp_path):
+        good = write(tmp_path / "train0.tfrecord", records(3))
+        bad = tmp_path / "train1.tfrecord"
+        bad.write_bytes(Path(good).read_bytes()[:-9])
+        shapes = {"frames": (20, 12), "mask": (20,)}
+        inputs = {n: keras.Input(shape, name=n) for n, shape in shapes.items()}
+        model = keras.Model(inputs, keras.layers.Dense(10)(inputs["mask"]))
+        model.compile("sgd", "mse")
+        options = {"num_frames": 20, "batch_size": 4}
+        with pytest.raises(
+            Exception, match=f"download.*file='{bad}', record=2"
+        ):
+            model.fit(snippets([good, bad], 3, **options), verbose=0)
 
 
 class TestListShards:
@@ -315,25 +701,36 @@ class TestListShards:
             assert self.names(data.list_shards(given, "train"))[-1:] == [
                 "trainpj.tfrecord"
             ]
-        found = data.list_shards(f"{folder}/**/train*", "train")
-        assert len(found) == 2
+        assert len(data.list_shards(f"{folder}/**/train*", "train")) == 2
+
+    def test_a_relative_place(self, folder, monkeypatch):
+        monkeypatch.chdir(folder)
+        for given in ("a", ".", "./a/b"):
+            for path in data.list_shards(given, "train"):
+                assert os.path.isabs(path) and os.path.exists(path)
 
     def test_a_folder_with_brackets_in_its_name(self, tmp_path):
         write(tmp_path / "run[1]" / "train0.tfrecord", records(1))
         assert len(data.list_shards(f"{tmp_path}/run[1]", "train")) == 1
         assert len(data.list_shards(f"{tmp_path}/run*", "train")) == 1
 
-    def test_a_bucket(self, folder):
-        # ram:// goes the way of gs://, through TensorFlow's file systems.
-        tf.io.gfile.makedirs("ram://bucket/3/frame/train")
+    def test_a_linked_folder(self, folder, tmp_path):
+        (tmp_path / "links").mkdir()
+        (tmp_path / "links" / "a").symlink_to(folder / "a")
+        assert len(data.list_shards(tmp_path / "links", "train")) == 2
+
+    def test_a_bucket(self):
+        tf.io.gfile.makedirs("ram://listed/3/frame/train")
         for name in ("train00.tfrecord", "other.txt"):
-            path = f"ram://bucket/3/frame/train/{name}"
+            path = f"ram://listed/3/frame/train/{name}"
             with tf.io.gfile.GFile(path, "w") as file:
                 file.write("")
-        for given in ("ram://bucket/3", "ram://bucket/3/frame/train/train*"):
+        for given in ("ram://listed/3", "ram://listed/3/frame/train/train*"):
             assert data.list_shards(given, "train") == [
-                "ram://bucket/3/frame/train/train00.tfrecord"
+                "ram://listed/3/frame/train/train00.tfrecord"
             ]
+        with pytest.raises(ValueError, match=r"without `\*\*`"):
+            data.list_shards("ram://listed/**/train*", "train")
 
     def test_nothing(self, tmp_path):
         for given in ([], tmp_path):
@@ -346,402 +743,212 @@ class TestListShards:
             with pytest.raises(ValueError, match="must be there.*Received"):
                 data.list_shards(given, "train")
 
-    def test_any_depth_of_a_bucket_by_a_glob(self, folder):
-        """TensorFlow would silently look one level deep."""
-        with pytest.raises(ValueError, match=r"cannot hold `\*\*`"):
-            data.list_shards(f"file://{folder}/**/*.tfrecord", "train")
-
     def test_an_unknown_split(self, folder):
         with pytest.raises(ValueError, match=r"split='val'"):
             data.list_shards(folder, "val")
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_a_remote_shard_is_read(made, monkeypatch, fast):
-    if not fast:
-        monkeypatch.setattr(tfrecord, "google_crc32c", None)
-    path = f"ram://{fast}/train00.tfrecord"
-    with tf.io.TFRecordWriter(path) as writer:
-        for one in made:
-            writer.write(one.serialized())
-    assert len(read(path)) == 40
-    with tf.io.gfile.GFile(path, "rb") as file:
-        content = file.read()
-    path = f"ram://{fast}/train01.tfrecord"
-    with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(content[:-9])
-    with pytest.warns(UserWarning, match="kept 39 .* ended at record 39"):
-        assert len(read(path, on_error="skip")) == 39
+class TestClasses:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """`ours` beside a neighbour that has tables of its own."""
+        neighbour = tmp_path / "neighbour"
+        neighbour.mkdir()
+        (neighbour / "segment_label_ids.csv").write_text("Index\n500\n600\n")
+        (neighbour / "vocabulary.csv").write_text("Index,Name\n500,Theirs\n")
+        write(tmp_path / "ours" / "validate" / "validate0.tfrecord", records(1))
+        return tmp_path / "ours"
 
+    def test_both_tables(self, folder, capsys):
+        (folder / "segment_label_ids.csv").write_text("Index\n7\n9\n")
+        deep = folder / "deep" / "vocabulary.csv"
+        deep.parent.mkdir()
+        deep.write_text("Index,Count,Name\n0,5,Game\n7,3,\n9,1,NA\n")
+        class_ids, names = data.read_classes(str(folder))
+        assert class_ids.tolist() == [7, 9] and class_ids.dtype.kind == "i"
+        assert names == {0: "Game", 7: "class 7", 9: "NA"}
+        printed = capsys.readouterr().out
+        assert f"{folder}/segment_label_ids.csv" in printed
+        assert str(deep) in printed
 
-def test_csv_files(tmp_path):
-    (tmp_path / "deep").mkdir()
-    assert data.read_vocabulary(tmp_path) is None
-    assert data.read_segment_classes(tmp_path) is None
-    path = tmp_path / "deep" / "vocabulary.csv"
-    path.write_text("Index,TrainVideoCount,Name\n0,5,Game\n7,3,\n9,1,NA\n")
-    (tmp_path / "segment_label_ids.csv").write_text("Index\n7\n9\n")
-    vocabulary = data.read_vocabulary(str(tmp_path))
-    assert vocabulary["Name"].tolist() == ["Game", "", "NA"]
-    assert vocabulary["Index"].tolist() == [0, 7, 9]
-    assert data.read_segment_classes(tmp_path).tolist() == [7, 9]
-    path.write_text("Id,Name\n0,Game\n")
-    with pytest.raises(ValueError, match=r"`Index`.*vocabulary.csv"):
-        data.read_vocabulary(tmp_path)
+    def test_the_vocabulary_of_kaggle_alone(self, folder):
+        (folder / "vocabulary.csv").write_text("Index,Name\n3,Game\n")
+        class_ids, names = data.read_classes(folder)
+        assert class_ids.tolist() == [3] and names == {3: "Game"}
 
+    def test_the_ids_alone(self, folder):
+        (folder / "segment_label_ids.csv").write_text("Index\n3\n")
+        assert data.read_classes(folder)[1] == {3: "class 3"}
 
-class TestHoldout:
-    """No held-out video reaches training, whatever the shards are called."""
-
-    holdout = Holdout(fraction=0.4, seed=2)
-
-    def ids(self, shards, part):
-        options = {"spec": TINY, "holdout": self.holdout, "part": part}
-        return {
-            "videos": {
-                row[3] for row in read(shards, holdout=self.holdout, part=part)
-            },
-            "shuffled": {
-                row[3]
-                for row in read(
-                    shards, holdout=self.holdout, part=part, shuffle=True
-                )
-            },
-            "rated": {
-                row[3]
-                for row in rows(
-                    data.rated_segments(
-                        shards, class_ids=CLASSES, with_ids=True, **options
-                    )
-                )
-            },
-            "segments": {
-                row[2] for row in rows(data.segments(shards, **options))
-            },
-            "ratings": {
-                name.encode()
-                for name in data.ratings(shards, **options)["video_id"]
-            },
-        }
-
-    def layouts(self, made, folder):
-        yield [write(folder / "2" / "trainpj.tfrecord", made)]
-        yield [
-            write(folder / "3" / f"validate{at:04}.tfrecord", made[::-1][at::7])
-            for at in range(7)
-        ]
-
-    def test_every_reader_cuts_alike(self, made, tmp_path):
-        for shards in self.layouts(made, tmp_path):
-            found = {part: self.ids(shards, part) for part in PARTS}
-            for reader in found["all"]:
-                parts = {part: found[part][reader] for part in PARTS}
-                assert not parts["training"] & parts["holdout"]
-                assert not parts["checkpoint"] & parts["ensemble"]
-                halves = parts["checkpoint"] | parts["ensemble"]
-                assert halves == parts["holdout"]
-                assert parts["training"] | parts["holdout"] == parts["all"]
-                for part, ids in parts.items():
-                    listed = sorted(parts["all"])
-                    wanted = self.holdout.select(listed, part)
-                    assert ids == set(np.array(listed)[wanted].tolist())
-
-    def test_a_part_without_videos_is_an_error(self, shards):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="'holdout'"):
-            read(shards, holdout=Holdout(0), part="holdout", repeat=True)
-
-
-def video_level(one):
-    example = tf.train.Example()
-    example.features.feature["id"].bytes_list.value.append(one.video_id)
-    example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 8)
-    return example.SerializeToString()
-
-
-def wrong_kind(one):
-    example = tf.train.SequenceExample.FromString(one.serialized())
-    example.context.feature["labels"].float_list.value.append(1.0)
-    return example.SerializeToString()
-
-
-def two_values(one):
-    example = tf.train.SequenceExample.FromString(one.serialized())
-    frames = example.feature_lists.feature_list["rgb"]
-    frames.feature[1].bytes_list.value.append(b"x" * 8)
-    return example.SerializeToString()
-
-
-GOOD = Record(
-    video_id=b"good",
-    rgb=[b"r" * 8] * 6,
-    audio=[b"a" * 4] * 6,
-    labels=[1],
-    starts=[0, 5],
-    classes=[1, 2],
-    scores=[0, 1],
-)
-# What is wrong -> field named, words of the rule, and the record.
-BAD = {
-    "no rgb": ("rgb", "must have the feature", GOOD.but(lists=("audio",))),
-    "no audio": ("audio", "must have the feature", GOOD.but(lists=("rgb",))),
-    "short frame": (
-        "rgb",
-        "frame 2 has",
-        GOOD.but(rgb=[b"r" * 8] * 2 + [b"r" * 7] + [b"r" * 8] * 3),
-    ),
-    "wide frames": ("rgb", "must be 8 bytes", GOOD.but(rgb=[b"r" * 9] * 6)),
-    "two in a frame": ("rgb", "frame 1 has", two_values(GOOD)),
-    "unequal": ("audio", "as many frames", GOOD.but(audio=[b"a" * 4] * 5)),
-    "no frames": ("rgb", "1 to 20 frames, found 0", GOOD.but(rgb=[], audio=[])),
-    "long": (
-        "rgb",
-        "1 to 20 frames, found 21",
-        GOOD.but(rgb=[b"r" * 8] * 21, audio=[b"a" * 4] * 21),
-    ),
-    "label": ("labels", "in the vocabulary", GOOD.but(labels=[3, 10])),
-    "negative label": ("labels", "in the vocabulary", GOOD.but(labels=[-1])),
-    "labels kind": ("labels", "must be a int64_list", wrong_kind(GOOD)),
-    "list lengths": ("segment_scores", "equally long", GOOD.but(scores=[1])),
-    "end lengths": ("segment_scores", "equally long", GOOD.but(ends=[5])),
-    "half a score": ("segment_scores", "0 or 1", GOOD.but(scores=[0, 0.5])),
-    "nan score": (
-        "segment_scores",
-        "0 or 1",
-        GOOD.but(scores=[0, float("nan")]),
-    ),
-    "negative start": (
-        "segment_start_times",
-        "multiple of 5",
-        GOOD.but(starts=[-5, 0]),
-    ),
-    "odd start": (
-        "segment_start_times",
-        "multiple of 5",
-        GOOD.but(starts=[0, 7]),
-    ),
-    "rated class": (
-        "segment_labels",
-        "in the vocabulary",
-        GOOD.but(classes=[1, -2]),
-    ),
-    "ratings disagree": (
-        "segment_scores",
-        "must agree",
-        GOOD.but(starts=[5, 5], classes=[1, 1]),
-    ),
-    "not UTF-8": ("id", "UTF-8", GOOD.but(video_id=b"\xff\xfe")),
-    "empty id": ("id", "must have one", GOOD.but(video_id=b"")),
-    "zero byte": ("id", "zero byte", GOOD.but(video_id=b"ab\0")),
-    "no id": ("id", "must have one", GOOD.but(id_key="name")),
-    "twice": ("id", "occur once", records(3)[0]),
-    "video-level": ("rgb", "download the frame-level", video_level(GOOD)),
-    "garbage": ("record", "serialized", b"\x0a\xff\xff\xff"),
-}
-
-
-class TestBadRecords:
-    def shard(self, tmp_path, name):
-        made = records(3)
-        bad = BAD[name][2]
-        return made, write(
-            tmp_path / "train.tfrecord", [*made[:2], bad, made[2]]
-        )
-
-    @pytest.mark.parametrize("name", BAD)
-    def test_it_stops_and_says_where(self, tmp_path, name):
-        field, words, _ = BAD[name]
-        _, shard = self.shard(tmp_path, name)
-        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-            read(shard)
-        message = caught.value.message
-        assert words in message
-        assert f"file='{shard}', record=2, field='{field}'" in message
-
-    @pytest.mark.parametrize("name", BAD)
-    def test_skipping_leaves_out_just_that(self, tmp_path, name):
-        made, shard = self.shard(tmp_path, name)
-        report = data.Report()
-        with pytest.warns(UserWarning, match=r"kept 3 records, left out 1"):
-            found = read(shard, on_error=report)
-        assert [row[3] for row in found] == [one.video_id for one in made]
-        for one, row in zip(made, found, strict=True):
-            np.testing.assert_array_equal(row[0][: len(one.rgb)], one.frames)
-        line = report.table().iloc[0]
-        assert (line["kept"], line["left_out"]) == (3, 1)
-        assert BAD[name][1] in line["why"]
-
-    def test_a_rated_class_outside_the_columns(self, tmp_path):
-        shard = write(tmp_path / "train.tfrecord", [GOOD])
-        with pytest.raises(tf.errors.InvalidArgumentError, match="class_ids"):
-            rows(data.rated_segments(shard, class_ids=[1, 3], spec=TINY))
-
-    def test_ratings_name_it_too(self, tmp_path):
-        _, shard = self.shard(tmp_path, "odd start")
-        with pytest.raises(ValueError, match=r"record=2, field='segment_start"):
-            data.ratings(shard, spec=TINY)
-
-    def test_equal_ratings_count_once(self, tmp_path):
-        twice = GOOD.but(starts=[5, 0, 5], classes=[1, 1, 1], scores=[1, 0, 1])
-        shard = write(tmp_path / "train.tfrecord", [twice])
-        found = data.ratings(shard, spec=TINY)
-        assert found["start"].tolist() == [5, 0]
-        assert found["score"].tolist() == [1, 0]
-
-    def test_the_same_video_in_two_shards(self, tmp_path):
-        made = records(4)
-        shards = [
-            write(tmp_path / f"train{at}.tfrecord", made) for at in range(2)
-        ]
-        with pytest.raises(ValueError, match=r"train1.*record=0, field='id'"):
-            data.ratings(shards, spec=TINY)
-
-
-class TestDamagedFiles:
-    def damaged(self, tmp_path, change):
-        made = records(6)
-        shard = tmp_path / "train.tfrecord"
-        write(shard, made)
-        content = bytearray(shard.read_bytes())
-        ends = np.cumsum([len(one.serialized()) + 16 for one in made])
-        shard.write_bytes(bytes(change(content, ends)))
-        return made, str(shard)
-
-    def cut(content, ends):
-        return content[: ends[2] + 30]
-
-    def cut_in_length(content, ends):
-        return content[: ends[2] + 5]
-
-    def flip(content, ends):
-        content[ends[2] + 30] ^= 16
-        return content
-
-    def flip_length(content, ends):
-        content[ends[2]] ^= 1
-        return content
-
-    @pytest.mark.parametrize("change", [cut, cut_in_length, flip, flip_length])
-    def test_damage_ends_the_file(self, tmp_path, change):
-        made, shard = self.damaged(tmp_path, change)
+    def test_the_folder_above_is_looked_at_but_no_neighbour(self, folder):
         with pytest.raises(
-            ValueError, match="whole TFRecord.*record=3"
-        ) as stop:
-            data.ratings(shard, spec=TINY)
-        assert shard in str(stop.value)
-        report = data.Report()
-        with pytest.warns(UserWarning, match="ended at record 3"):
-            found = read(shard, on_error=report)
-        assert [row[3] for row in found] == [one.video_id for one in made[:3]]
-        assert report.table()["kept"].tolist() == [3]
+            ValueError, match="must be known.*Received: data_dir"
+        ):
+            data.read_classes(folder)
+        (folder.parent / "vocabulary.csv").write_text("Index,Name\n1,Above\n")
+        for place in (folder, f"{folder}/*", f"{folder}/*/*.tfrecord"):
+            if place != folder:
+                (folder / "vocabulary.csv").write_text("Index,Name\n1,Above\n")
+            assert data.read_classes(place)[1] == {1: "Above"}
+
+    def test_the_nearer_wins(self, folder):
+        (folder.parent / "segment_label_ids.csv").write_text("Index\n500\n")
+        (folder / "vocabulary.csv").write_text("Index,Name\n0,Ours\n")
+        class_ids, names = data.read_classes(folder)
+        assert class_ids.tolist() == [0] and names == {0: "Ours"}
+        deeper = folder / "validate" / "vocabulary.csv"
+        deeper.write_text("Index,Name\n1,Deeper\n")
+        assert data.read_classes(folder)[1] == {0: "Ours"}
+
+    def test_a_mark_of_byte_order_and_the_line_ends_of_windows(self, folder):
+        path = folder / "vocabulary.csv"
+        path.write_bytes("Index,Name\r\n1,Caf\u00e9\r\n".encode("utf-8-sig"))
+        class_ids, names = data.read_classes(folder)
+        assert class_ids.tolist() == [1] and names == {1: "Caf\u00e9"}
 
     @pytest.mark.parametrize(
-        "content", [b"", b"hello", b"not a TFRecord at all" * 100]
+        "content",
+        [
+            b"",
+            b"Index,Name\n",
+            b"Id,Name\n0,Game\n",
+            b"Index,Name\n0,Caf\xe9\n",
+            "Index,Name\n0,Game\n".encode("utf-16"),
+            b"Index,Name\n0,Game\n0,Again\n",
+            b"Index,Name\n0.5,Game\n",
+            b"Index,Name\n-1,Game\n",
+            b"Index,Name\nx,Game\n",
+            b"Index,Name\n,Game\n",
+        ],
     )
-    def test_not_a_shard(self, tmp_path, content):
-        bad = tmp_path / "train0.tfrecord"
-        bad.write_bytes(content)
-        good = write(tmp_path / "train1.tfrecord", records(3))
-        with pytest.raises(ValueError, match=r"whole TFRecord.*train0"):
-            data.ratings([str(bad), good], spec=TINY)
-        with pytest.warns(UserWarning, match="train0.*kept 0"):
-            found = read([str(bad), good], on_error="skip")
-        assert len(found) == 3
-
-    @pytest.mark.parametrize("bits", [30, 36, 40, 62, 63, 64])
-    @pytest.mark.parametrize("scheme", ["", "file://"])
-    def test_a_length_that_no_file_has(self, tmp_path, scheme, bits):
-        """With a good checksum, and more than there is memory for."""
-        made, shard = self.damaged(tmp_path, lambda content, ends: content)
-        length = (2**bits - 1).to_bytes(8, "little")
-        check = tfrecord.masked(length).to_bytes(4, "little")
-        with open(shard, "ab") as file:
-            file.write(length + check + b"x" * 100)
-        report = data.Report()
-        with pytest.warns(UserWarning, match="ended at record 6.*ends inside"):
-            assert len(read(scheme + shard, on_error=report)) == 6
-
-    def test_a_file_that_is_not_there(self, tmp_path):
-        with pytest.raises(ValueError, match="can be read.*nowhere"):
-            data.ratings(f"{tmp_path}/nowhere", spec=TINY, on_error="skip")
+    def test_a_table_that_cannot_be_used(self, folder, content):
+        (folder / "vocabulary.csv").write_bytes(content)
+        with pytest.raises(ValueError, match=r"column `Index`.*vocabulary.csv"):
+            data.read_classes(folder)
 
 
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ({"num_frames": 3}, "goes with"),
-        ({"sampling": "run"}, "goes with"),
-        ({"sampling": "some"}, "`sampling`"),
-        ({"num_frames": 0, "sampling": "run"}, "num_frames=0"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"seed": -1}, "seed=-1"),
-        ({"first_epoch": 0.5}, "first_epoch=0.5"),
-        ({"part": "dev"}, "part='dev'"),
-        ({"on_error": "ignore"}, "on_error='ignore'"),
-        ({"num_classes": -3}, "num_classes=-3"),
-    ],
-)
-def test_bad_options(shards, options, words):
-    with pytest.raises(ValueError, match="Received") as caught:
-        read(shards, **options)
-    assert words in str(caught.value)
+SPEC = FrameSpec(rgb=6, audio=2, max_frames=12, segment_frames=3)
 
 
-@pytest.mark.parametrize("ids", [[], [1, 1], [-1], [[1]], [0.5]])
-def test_bad_class_ids(shards, ids):
-    with pytest.raises(ValueError, match="class_ids"):
-        data.rated_segments(shards, class_ids=ids, spec=TINY)
+def video(name, count, **fields):
+    rng = np.random.default_rng(count)
+    frames = rng.integers(0, 256, (count, SPEC.dim), np.uint8)
+    return {"id": name, "frames": frames, **fields}
 
 
-def test_no_shards():
-    with pytest.raises(ValueError, match="at least one"):
-        data.videos([], num_classes=10)
+WHOLE = [
+    video("one", 12, labels=[3, 1], ratings=[(0, 1, 1), (9, 3, 0)]),
+    video("zwei", 1, labels=[], ratings=[]),
+    video("trois", 7, labels=np.array([0.0, 2.0]), ratings=[(3, 2, 1.0)]),
+]
 
 
-def test_ids_met_twice_are_found_among_very_many():
-    from kit.data.seen import SeenIds
+class TestWriteShard:
+    def test_what_is_written_is_read(self, tmp_path):
+        path = tmp_path / "new" / "validate.tfrecord"
+        shard = data.write_shard(path, iter(WHOLE), SPEC)
+        assert data.list_shards(tmp_path, "validate") == [shard]
+        found = read(shard, num_classes=4, spec=SPEC)
+        for row, given in zip(found, WHOLE, strict=True):
+            frames, mask, targets, video_id = row
+            assert video_id == given["id"].encode()
+            np.testing.assert_array_equal(frames[mask], given["frames"])
+            there = sorted(np.array(given["labels"], int).tolist())
+            assert np.flatnonzero(targets).tolist() == there
+        assert data.ratings(shard, SPEC).to_numpy().tolist() == [
+            ["one", 0, 1, 1],
+            ["one", 9, 3, 0],
+            ["trois", 3, 2, 1],
+        ]
 
-    long = b"long" * 100_000
-    seen = SeenIds(map(SeenIds.key, [b"old", b"older"]))
-    assert seen.add(long)
-    assert all(seen.add(b"%x" % number) for number in range(120_000))
-    again = [b"0", b"1d4bf", b"old", b"older", b"c350", b"c351", long]
-    assert not any(seen.add(video_id) for video_id in again)
-    assert seen.add(b"new")
-
-
-def test_memory_stays_flat(tmp_path):
-    """Reading 200 MB ten times over may not keep any of it."""
-    one = Record(b"", [os.urandom(1024)] * 300, [os.urandom(128)] * 300, [1])
-    shards = [
-        write(
-            tmp_path / f"train{shard}.tfrecord",
-            [one.but(video_id=b"%d-%d" % (shard, at)) for at in range(100)],
+    def test_tensorflow_alone_reads_the_fields_of_youtube_8m(self, tmp_path):
+        path = data.write_shard(tmp_path / "validate.tfrecord", WHOLE, SPEC)
+        record = next(tf.data.TFRecordDataset(path).as_numpy_iterator())
+        fixed = tf.io.FixedLenFeature
+        frames = tf.io.FixedLenSequenceFeature([], tf.string)
+        context, lists = tf.io.parse_single_sequence_example(
+            record,
+            {
+                "id": fixed([], tf.string),
+                "labels": fixed([2], tf.int64),
+                "segment_start_times": fixed([2], tf.int64),
+                "segment_end_times": fixed([2], tf.int64),
+                "segment_labels": fixed([2], tf.int64),
+                "segment_scores": fixed([2], tf.float32),
+            },
+            {"rgb": frames, "audio": frames},
         )
-        for shard in range(4)
-    ]
-    dataset = data.videos(
-        shards,
-        num_classes=10,
-        num_frames=5,
-        sampling="run",
-        shuffle=True,
-        repeat=True,
-        batch_size=100,
+        found = {
+            key: np.array(value).tolist() for key, value in context.items()
+        }
+        assert found == {
+            "id": b"one",
+            "labels": [3, 1],
+            "segment_start_times": [0, 9],
+            "segment_end_times": [3, 12],
+            "segment_labels": [1, 3],
+            "segment_scores": [1.0, 0.0],
+        }
+        rgb, audio = (lists[name].numpy().tolist() for name in ("rgb", "audio"))
+        whole = [a + b for a, b in zip(rgb, audio, strict=True)]
+        assert whole == [row.tobytes() for row in WHOLE[0]["frames"]]
+
+    @pytest.mark.parametrize(
+        "spec", [FrameSpec(0, 8, 12, 3), FrameSpec(8, 0, 12, 3)]
     )
+    def test_features_of_one_kind(self, spec, tmp_path):
+        path = data.write_shard(tmp_path / "train.tfrecord", WHOLE[:1], spec)
+        ((frames, _, _, _),) = read(path, spec=spec)
+        np.testing.assert_array_equal(frames, WHOLE[0]["frames"])
 
-    def resident():
-        gc.collect()
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    def test_the_same_videos_give_the_same_bytes(self, tmp_path):
+        one, two = (
+            data.write_shard(tmp_path / f"train{n}.tfrecord", WHOLE, SPEC)
+            for n in range(2)
+        )
+        assert Path(one).read_bytes() == Path(two).read_bytes()
 
-    sizes = []
-    for at, _ in enumerate(dataset.take(40)):
-        if at in (11, 39):
-            sizes.append(resident())
-    assert sizes[1] - sizes[0] < 100e6
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"frames": np.zeros((4, 8))}, "must be uint8"),
+            ({"frames": np.zeros((4, 9), np.uint8)}, r"\(num_frames, 8\)"),
+            ({"frames": np.zeros(8, np.uint8)}, "must be uint8"),
+            ({"frames": np.zeros((0, 8), np.uint8)}, "1 to 12 frames"),
+            ({"frames": np.zeros((13, 8), np.uint8)}, "1 to 12 frames"),
+            ({"id": "one"}, "An id must occur once"),
+            ({"id": ""}, "must have one `id`"),
+            ({"id": "my video.mp4"}, "rename the video"),
+            ({"id": 7}, r"give `str\(id\)`. Received: 7"),
+            ({"labels": ["1"]}, "flatnonzero.*labels="),
+            ({"labels": [0.5]}, "flatnonzero.*labels="),
+            ({"labels": [0, 1, 0, 1]}, "flatnonzero.*labels="),
+            ({"labels": np.array([False, True])}, "flatnonzero.*labels="),
+            ({"ratings": [(0, 2), (3, 2), (6, 2)]}, "rows of .start.*ratings="),
+            ({"ratings": (0, 2, 1)}, "rows of .start.*ratings="),
+            ({"ratings": [(0, 2, 0.5)]}, "rows of .start.*ratings="),
+            ({"ratings": [(1, 2, 1)]}, "multiple of 3"),
+            ({"ratings": [(3, 2, 2)]}, "score of 0 or 1"),
+            ({"ratings": [(3, -2, 1)]}, "class of the task"),
+            ({"ratings": [(3, 2, 1), (3, 2, 0)]}, "must agree"),
+        ],
+    )
+    def test_what_readers_would_refuse_is_not_written(
+        self, wrong, message, tmp_path
+    ):
+        path = tmp_path / "train.tfrecord"
+        path.write_bytes(b"older")
+        with pytest.raises(ValueError, match=message):
+            bad = {**video("five", 4), **wrong}
+            data.write_shard(path, [*WHOLE, bad], SPEC)
+        assert path.read_bytes() == b"older"
+        assert list(tmp_path.iterdir()) == [path]
 
-
-def test_a_good_pass_does_not_warn(shards):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read(shards, on_error="skip")
+    @pytest.mark.parametrize(
+        "path", ["ram://b/train.tfrecord", Path("gs://b/train.tfrecord")]
+    )
+    def test_a_shard_goes_to_a_local_path(self, path, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match="written to a local path"):
+            data.write_shard(path, WHOLE, SPEC)
+        assert not list(tmp_path.iterdir())

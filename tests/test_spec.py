@@ -2,11 +2,11 @@ import dataclasses
 
 import pytest
 
-from kit.spec import FrameSpec
+from kit.spec import YOUTUBE_8M, FrameSpec
 
 
 def test_the_defaults_are_those_of_youtube_8m():
-    spec = FrameSpec()
+    spec = YOUTUBE_8M
     assert (spec.rgb, spec.audio, spec.dim) == (1024, 128, 1152)
     assert (spec.max_frames, spec.segment_frames) == (300, 5)
 

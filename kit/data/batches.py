@@ -178,14 +178,14 @@ class Snippets:
         """The frames of a snippet, of each feature list."""
         import tensorflow as tf
 
-        wanted = self.num_frames
+        wanted = tf.minimum(self.num_frames, count)
         if self.contiguous:
-            last = tf.maximum(count - wanted, 0)
+            last = count - wanted
             begin = tf.random.stateless_uniform([], seed, 0, last + 1, tf.int32)
             return [frames[begin : begin + wanted] for frames in lists]
         noise = tf.random.stateless_uniform([count], seed)
-        index = tf.math.top_k(noise, tf.minimum(wanted, count)).indices
-        return [tf.gather(frames, tf.sort(index)) for frames in lists]
+        index = tf.sort(tf.math.top_k(noise, wanted).indices)
+        return [tf.gather(frames, index) for frames in lists]
 
 
 def shuffled(dataset, size, seed):

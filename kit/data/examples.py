@@ -13,6 +13,7 @@ from kit.data.reading import (
     FRAMING,
     check,
     examine,
+    file_length,
     problem_list,
     read_shard,
     warn_left_out,
@@ -48,7 +49,7 @@ class Examples:
             warn_left_out(self.problems)
 
     def records(self, path):
-        """Of each record its file, number, bytes before it, and itself.
+        """Of each record its file, its number, the bytes from it on, itself.
 
         An empty record ends the file, wherever TensorFlow stops to read it,
         and `examine` says whether the file was to end there: TensorFlow's own
@@ -57,14 +58,17 @@ class Examples:
         import tensorflow as tf
 
         def step(state, record):
-            number, size = state
-            length = tf.cast(tf.strings.length(record), tf.int64)
-            return (number + 1, size + FRAMING + length), (path, *state, record)
+            number, left = state
+            size = FRAMING + tf.cast(tf.strings.length(record), tf.int64)
+            return (number + 1, left - size), (path, number, left, record)
 
         records = tf.data.TFRecordDataset(path).ignore_errors()
         if self.problems is None:
             records = records.concatenate(tf.data.Dataset.from_tensors(""))
-        records = records.scan((np.int64(0), np.int64(0)), step)
+        # A file that is not there has no length, and would be tried for ever.
+        length = tf.numpy_function(file_length, [path], tf.int64)
+        length = tf.ensure_shape(length, [])
+        records = records.scan((np.int64(0), length), step)
         if not self.problems:
             return records
         bad = [f"{path} record {number}" for path, number, *_ in self.problems]
@@ -153,10 +157,10 @@ class Examples:
         """
         import tensorflow as tf
 
-        def in_python(path, number, size, content):
-            rules = path.decode(), number, size, content
+        def in_python(path, number, *record):
+            rules = self.spec, self.num_classes
             try:
-                video = examine(*rules, self.spec, self.num_classes)
+                video = examine(path, number, *record, *rules)
             except BadRecord as bad:
                 raise bad.at(path.decode(), number) from None
             return video is not None

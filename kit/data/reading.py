@@ -40,9 +40,9 @@ def read_shard(
     """
     rules, seen = (spec, num_classes, class_ids, with_frames), set()
     for file in as_paths(path):
-        for number, size, record in _records(file):
+        for number, left, record in _records(file):
             try:
-                video = examine(file, number, size, record, *rules)
+                video = examine(file, number, left, record, *rules)
                 if video and video.video_id in seen:
                     raise BadRecord(
                         "id",
@@ -170,54 +170,62 @@ def warn_left_out(problems: list | None) -> None:
 
 
 def _records(path) -> Iterator[tuple[int, int, bytes]]:
-    """Of each record its number, the bytes of the file before it, and itself.
+    """Of each record its number, the bytes of the file from it on, and itself.
 
     An empty record ends the file, wherever TensorFlow stops to read it.
     """
     import tensorflow as tf
 
-    number, size = 0, 0
+    number, left = 0, file_length(path)
     records = tf.data.TFRecordDataset(path).ignore_errors()
     for record in records.with_options(quiet_options()).as_numpy_iterator():
-        yield number, size, record
+        yield number, left, record
         number += 1
-        size += FRAMING + len(record)
-    yield number, size, b""
+        left -= FRAMING + len(record)
+    yield number, left, b""
 
 
-def examine(path, number, size, record, *rules) -> Video | None:
+def file_length(path) -> int:
+    """Bytes of a file; raises `ValueError` where it cannot be read."""
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            file.read(1)
+            return file.size()
+    except tf.errors.OpError as error:
+        raise ValueError(
+            "A shard must be a file that can be read. "
+            f"Received: file={tf.compat.as_str(path)!r}, {error.message}"
+        ) from None
+
+
+def examine(path, number, left, record, *rules) -> Video | None:
     """The video of a record, or None for a good end of the file.
 
     Args:
         path, number: File of the record, and its place there, from 0.
-        size: Bytes of the file before it.
+        left: Bytes of the file from it on.
         record: Its bytes; none at the end.
         *rules: As `parse` takes them.
 
     Raises:
-        BadRecord: Where the record is bad, or the file goes on.
-        ValueError: Where it is no file that can be read.
+        BadRecord: Where the record is bad, or the file does not end well.
     """
-    import tensorflow as tf
-
     if record:
         return parse(record, *rules)
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            head, length = file.read(2), file.size()
-    except tf.errors.OpError as error:
-        raise ValueError(
-            "A shard must be a file that can be read. "
-            f"Received: file={path!r}, error={error.message!r}"
-        ) from error
     # TensorFlow takes a cut in the first bytes of a record for the end.
-    if not size or size != length:
-        raise BadRecord("record", _damage(head, number))
+    if left or not number:
+        raise BadRecord("record", _damage(path, number))
     return None
 
 
-def _damage(head: bytes, number: int) -> str:
+def _damage(path, number) -> str:
     """What is wrong with a file that cannot be read from a record on."""
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(path, "rb") as file:
+        head = file.read(2)
     if head in COMPRESSED:
         return (
             "A shard must not be compressed, and this file is: decompress it "

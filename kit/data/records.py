@@ -88,10 +88,12 @@ def parse(
             "your own features with `data.write_shard`.",
         ) from None
     context = example.context.feature
+    # First what tells files of another kind.
+    frames = _frames(example, spec) if with_frames else None
     return Video(
         _video_id(context),
         _labels(context, num_classes),
-        _frames(example, spec) if with_frames else None,
+        frames,
         *_ratings(context, spec.segment_frames, class_ids),
     )
 
