@@ -162,13 +162,13 @@ def member(name: str) -> Member:
     Raises:
         ValueError: Where there is none.
     """
-    known = MEMBERS | BASELINES
-    if name not in known:
+    members = MEMBERS | BASELINES
+    if name not in members:
         raise ValueError(
             "A member must be one of the paper's nine, or the baseline: "
-            f"{', '.join(known)}. Received: {name!r}"
+            f"{', '.join(members)}. Received: {name!r}"
         )
-    return known[name]
+    return members[name]
 
 
 def parse_members(names: str | Sequence[str]) -> list[str]:
