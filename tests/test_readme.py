@@ -47,8 +47,7 @@ def test_the_table_of_members_is_that_of_the_presets():
         assert int(frames) == member.num_frames
         assert tuple(map(int, shifts.split(" to "))) == member.shifts
         assert float(weight) == member.weight
-        assert float(public) == member.public
-        assert float(private) == member.private
+        assert (float(public), float(private)) == member.published
 
 
 def test_every_path_it_names_exists():
