@@ -85,8 +85,7 @@ def bert_cross(
     """
     if not (spec.rgb and spec.audio):
         raise ValueError(
-            "Cross-modal BERT needs two modalities: use `bert` for one. "
-            f"Received: spec={spec}"
+            f"Cross-modal BERT takes two modalities. Received: spec={spec}"
         )
     inputs = frame_inputs(spec, num_frames)
     mask = inputs["mask"]
