@@ -15,11 +15,11 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# Two logical CPUs stand in for two devices.  A host reads a share of each batch.
+# Two logical CPUs stand in for devices; a host reads a share of each batch.
 SCRIPT = """
 import json, os, sys
 import keras, numpy as np
-from kit import losses, presets, runtime
+from kit import losses, presets, runtime, training
 from kit.spec import FrameSpec
 
 devices = int(sys.argv[1])
@@ -42,12 +42,14 @@ rng = np.random.default_rng(0)
 frames = rng.integers(256, size=(12, 16, 5, 6), dtype="u1")[:, host::hosts]
 targets = rng.integers(-1, 2, (12, 16, 3), dtype="i1")[:, host::hosts]
 inputs = {"frames": frames, "mask": np.ones(frames.shape[:3], bool)}
-batches = tf.data.Dataset.from_tensor_slices((inputs, targets))
+examples = tf.data.Dataset.from_tensor_slices((inputs, targets))
+batches = training.epochs(lambda epoch, steps: examples, 0, 3, steps=12)
 
 keras.utils.set_random_seed(0)
 model = presets.build("Logistic", class_ids=[1, 2, 5], spec=FrameSpec(4, 2))
 model.compile(keras.optimizers.Adam(1e-2), losses.loss_for(model))
-history = model.fit(batches, epochs=3, shuffle=False, verbose=0)
+options = {"steps_per_epoch": 12, "shuffle": False, "verbose": 0}
+history = model.fit(batches, epochs=3, **options)
 print(json.dumps(history.history["loss"]))
 """
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from unittest import mock
 
 import numpy as np
@@ -308,6 +309,15 @@ class TestOrder:
             for row in np.load(path)[:15]
         ]
         assert len(set(ids)) == len(VIDEOS) == len(opened) / 3
+
+    def test_no_pool_is_made_when_python_ends(self, single, monkeypatch):
+        """Or a script that ends in the middle of an epoch would hang."""
+        monkeypatch.setattr(reading, "_ended", threading.Event())
+        opened = pack.Snippets(single, NUM_CLASSES, batch_size=5)
+        assert len(list(opened.epoch(0, steps=1))) == 1
+        reading._end()
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            list(opened.epoch(0, steps=1))
 
     def test_it_does_not_depend_on_where_the_data_are(
         self, shards, snippets, tmp_path

@@ -1,4 +1,4 @@
-"""Places, flags and devices, as a notebook or a script meets them."""
+"""Places, flags and processes, as a notebook or a script meets them."""
 
 import functools
 import json
@@ -211,49 +211,6 @@ def test_processes_end_with_the_one_that_began_them(tmp_path):
     while any(alive(number) for number in numbers):
         assert time.monotonic() < stop
         time.sleep(0.1)
-
-
-# Devices
-
-# Has two logical CPUs stand in for two devices.
-DEVICES = """
-import os, numpy, keras
-from kit import runtime
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * 2,
-    )
-    mirrored = tf.distribute.MirroredStrategy  # looks for GPUs unless told
-    tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
-for _ in range(2):  # a cell that is run twice
-    assert runtime.use_all_devices() == 2
-model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="ones")])
-model.compile(keras.optimizers.SGD(0.1), "mse")
-x = numpy.arange(32.0).reshape(8, 4) / 32
-y = x.sum(axis=1) / 2
-model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
-print(float(model.evaluate(x, y, verbose=0)))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_two_devices_learn_what_one_does(backend):
-    two = "--xla_force_host_platform_device_count=2"
-    alone = DEVICES.replace("runtime.use_all_devices() == 2", "True")
-    losses = []
-    for text in (DEVICES, alone):
-        done = subprocess.run(
-            [sys.executable, "-c", text],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": two},
-        )
-        assert done.returncode == 0, done.stderr
-        losses.append(float(done.stdout))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] > 0
 
 
 # The workspace

@@ -1,7 +1,7 @@
 """Whatever happens to training, run again it ends with the same bits."""
 
 import errno
-import itertools
+import shutil
 import json
 import subprocess
 import sys
@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from kit import training
+from kit.training import checkpoint
 
 EPOCHS, STEPS = 5, 2
 
@@ -74,21 +75,26 @@ class Run:
         resume = [self.keep_best, self.stopping]
         about = about or {"seed": 4}
         self.backup = training.Backup(folder, about, resume, **where)
-        self.log = keras.callbacks.CSVLogger(folder / "history.csv", append=True)
+        self.log = keras.callbacks.CSVLogger(
+            folder / "history.csv", append=True
+        )
         self.folder = folder
 
-    def fit(self, *callbacks, score=None, epochs=EPOCHS, data=None):
+    def fit(self, *callbacks, score=None, epochs=EPOCHS, first=None):
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
-        data = data or training.epochs(
-            make_epoch, self.backup.epoch, epochs, STEPS
-        )
-        self.trained = self.model.fit(
-            data, epochs=epochs, steps_per_epoch=STEPS, verbose=0,
-            initial_epoch=self.backup.epoch, shuffle=False,
-            callbacks=[score or Score(), self.keep_best, self.stopping,
-                       self.log, *callbacks, self.backup],
-        ).epoch  # fmt: skip
+        self.model.compile("adam", "binary_crossentropy", run_eagerly=True)
+        first = self.backup.epoch if first is None else first
+        data = training.epochs(make_epoch, first, epochs, STEPS)
+        try:
+            history = self.model.fit(
+                *(data,), epochs=epochs, steps_per_epoch=STEPS, verbose=0,
+                initial_epoch=first, shuffle=False,
+                callbacks=[score or Score(), self.keep_best, self.stopping,
+                           self.log, *callbacks, self.backup],
+            )  # fmt: skip
+        finally:
+            self.log.on_train_end()  # which Keras leaves open where it fails
+        self.trained = history.epoch
         return self
 
     def finish(self, best=True):
@@ -164,7 +170,6 @@ def test_a_stop_by_patience_is_the_end(tmp_path):
         run = Run(tmp_path, patience=1).fit()
         assert run.trained == []
         weights = run.finish()
-    same(weights, first.model.get_weights()) if False else None
     assert Run(tmp_path, patience=1).backup.epoch == EPOCHS
 
 
@@ -174,3 +179,254 @@ def test_what_is_finished_passes_at_once(expected, tmp_path):
     assert run.trained == [] and run.backup.finished
     same(run.finish(), expected["best"])
     same(run.finish(), expected["best"])  # a cell run twice
+    assert not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_the_weights_fit_a_model_that_is_not_compiled(expected, tmp_path):
+    """And are not three times as large, with the moments of Adam."""
+    Run(tmp_path).fit().finish()
+    model = build()
+    model.load_weights(tmp_path / "model.weights.h5")
+    same([np.array(w) for w in model.get_weights()], expected["best"])
+    model.save_weights(tmp_path / "plain.weights.h5")
+    one, two = (
+        (tmp_path / f"{name}.weights.h5").stat().st_size
+        for name in ("model", "plain")
+    )
+    assert one <= 1.1 * two
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_differs_from_the_run_before_is_named(finished, tmp_path):
+    about = {"seed": 4, "spec": {"rgb": 1024}}
+    run = Run(tmp_path, about).fit(epochs=3)
+    assert run.backup.finished and (not finished or run.finish())
+    Run(tmp_path, about)
+    with pytest.raises(ValueError, match="seed was 4 and is 5.*Received|"
+                       "Received.*seed was 4 and is 5"):  # fmt: skip
+        Run(tmp_path, about | {"seed": 5})
+    with pytest.raises(ValueError, match="member was None and is 'BERTMean'"):
+        Run(tmp_path, about | {"member": "BERTMean"})
+    with pytest.raises(ValueError, match="epochs was 3 and is 5"):
+        Run(tmp_path, about).fit(epochs=5)
+    assert training.read_about(tmp_path)["spec"] == {"rgb": 1024}
+
+
+def test_more_epochs_may_be_asked_for_before_the_end(expected, tmp_path):
+    with pytest.raises(Killed):
+        Run(tmp_path).fit(score=Score(kill=1), epochs=3)
+    same(Run(tmp_path).fit().finish(), expected["best"])
+
+
+def test_fit_must_begin_where_training_was_saved(tmp_path):
+    kill(tmp_path, 3)
+    with pytest.raises(ValueError, match="initial_epoch was 3 and is 0"):
+        Run(tmp_path).fit(first=0)
+
+
+def test_another_architecture_is_refused(tmp_path, monkeypatch):
+    kill(tmp_path, 2)
+    model = keras.Model(*(lambda m: (m.input, m.layers[-2].output))(build()))
+    monkeypatch.setattr(f"{__name__}.build", lambda: model)
+    with pytest.raises(ValueError, match="variables, and"):
+        Run(tmp_path).fit()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
+def test_a_damaged_checkpoint_costs_an_epoch(
+    damage, expected, tmp_path, capsys
+):
+    kill(tmp_path, 3)
+    older, newest = sorted(tmp_path.glob("checkpoint-*"))
+    content = bytearray(newest.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[len(content) // 3] ^= 1  # in the middle of an array
+    newest.write_bytes(
+        {"empty": b"", "foreign": b"not ours"}.get(damage, content)
+    )
+    run = Run(tmp_path)
+    assert f"{newest} is damaged" in capsys.readouterr().out
+    assert run.backup.epoch == 2
+    same(run.fit().finish(), expected["best"])
+    assert training.history(tmp_path)["epoch"].tolist() == list(range(EPOCHS))
+    # A damaged one never displaces a whole one.
+    kill(tmp_path / "other", 3)
+    older, newest = sorted((tmp_path / "other").glob("checkpoint-*"))
+    newest.write_bytes(b"")
+    with pytest.raises(Killed):
+        Run(tmp_path / "other").fit(score=Score(kill=2))
+    assert older.exists()
+
+
+def test_without_a_whole_checkpoint_nothing_is_trained(tmp_path):
+    kill(tmp_path, 3)
+    for path in tmp_path.glob("checkpoint-*"):
+        path.write_bytes(b"not ours")
+    with pytest.raises(ValueError, match="2 checkpoints, all of them damaged"):
+        Run(tmp_path)
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_harmless_or_noticed(tmp_path):
+    """Whatever it makes of the zip file: another version, a password."""
+    path, record = tmp_path / "checkpoint-1.npz", {"epoch": 3}
+    values = [np.arange(7.0), np.ones((2, 2), np.float32)]
+    checkpoint.write(path, record, values)
+    content = path.read_bytes()
+    variables = [keras.Variable(0 * value) for value in values]
+    noticed = 0
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        if checkpoint.read_record(path) is None:
+            noticed += 1
+            continue
+        assert checkpoint.read_record(path) == record, bit
+        checkpoint.restore(path, variables)
+        same([np.asarray(one) for one in variables], values)
+    assert noticed > 4 * len(content)
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint(
+    expected, tmp_path, monkeypatch
+):
+    write, calls = np.lib.format.write_array, []
+
+    def full(file, array):
+        calls.append(0)
+        if len(calls) > 70:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, array)
+
+    monkeypatch.setattr("numpy.lib.format.write_array", full)
+    with pytest.raises(OSError) as caught:
+        Run(tmp_path).fit()
+    assert "Free some room and run the same again" in caught.value.__notes__[0]
+    monkeypatch.undo()
+    assert not list(tmp_path.glob("partial-*"))
+    run = Run(tmp_path)
+    assert run.backup.epoch == 3
+    same(run.fit().finish(), expected["best"])
+
+
+def test_training_resumes_from_an_attached_folder(expected, tmp_path):
+    attached = tmp_path / "attached"
+    kill(attached, 3)
+    before = {p: p.stat().st_mtime_ns for p in attached.iterdir()}
+    kill(tmp_path / "here", 3, attached=attached)  # before it has saved
+    run = Run(tmp_path / "here", attached=attached)
+    assert run.fit().trained == [3, 4]
+    same(run.finish(), expected["best"])
+    assert {p: p.stat().st_mtime_ns for p in attached.iterdir()} == before
+    table = training.history(tmp_path / "here")
+    assert table["epoch"].tolist() == list(range(EPOCHS))
+    # And is finished for the session after that.
+    run = Run(tmp_path / "third", attached=tmp_path / "here").fit()
+    assert run.trained == []
+    same(run.finish(), expected["best"])
+
+
+def test_checkpoints_go_to_scratch_and_leave_nothing(expected, tmp_path):
+    """And when time is up the newest is where it outlives the session."""
+    folder, sessions = tmp_path / "kept", 0
+    finished = False
+    while not finished:
+        where = {"scratch": tmp_path / f"scratch-{sessions}"}
+        sessions += 1
+        seen = []
+        look = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs, seen=seen: seen.append(
+                len(list(folder.glob("*.npz")))
+            )
+        )
+        run = Run(folder, **where).fit(look, training.TimeLimit(0))
+        finished = run.backup.finished
+        assert len(list(folder.glob("*.npz"))) == (not finished)
+    assert sessions == EPOCHS
+    same(run.finish(), expected["best"])
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_folder_that_was_deleted_begins_anew(expected, tmp_path):
+    where = {"scratch": tmp_path / "scratch"}
+    kill(tmp_path / "here", 4, **where)
+    assert list((tmp_path / "scratch").glob("*.npz"))
+    shutil.rmtree(tmp_path / "here")
+    run = Run(tmp_path / "here", about={"seed": 5}, **where)
+    assert run.backup.epoch == 0
+    same(run.fit().finish(), expected["best"])
+
+
+def test_what_is_not_a_number_is_not_saved(tmp_path):
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                kernel = self.model.trainable_variables[0]
+                kernel.assign(np.nan * kernel)
+
+    for stop in ([], [keras.callbacks.TerminateOnNaN()]):
+        folder = tmp_path / str(len(stop))
+        run = Run(folder).fit(Poison(), *stop)
+        assert not run.backup.finished and not run.backup.finish(run.model)
+        assert Run(folder).backup.epoch == 2
+
+
+def test_a_history_cut_by_a_kill_is_whole_again(tmp_path):
+    kill(tmp_path, 3)
+    path = tmp_path / "history.csv"
+    whole = path.read_text()
+    rows = whole.splitlines(keepends=True)
+    repeated = rows[-1].replace("3", "9")
+    for tail in (rows[-1], repeated, rows[-1][:3], rows[-1][:1], ""):
+        path.write_text(whole + tail)
+        table = training.history(tmp_path)
+        assert table["epoch"].tolist()[:3] == [0, 1, 2]
+        Run(tmp_path)
+        assert path.read_text() == whole or tail in (rows[-1], repeated)
+    path.write_text(rows[0][:4])  # cut in the header
+    Run(tmp_path).log.on_train_begin()
+
+
+DRILL = """
+import os, random, signal, sys, time
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
+from kit import losses, models, presets, training
+from kit.spec import FrameSpec
+
+EPOCHS, STEPS, spec = 6, 3, FrameSpec(8, 4)
+
+def make_epoch(epoch, steps):
+    rng = np.random.default_rng(epoch)
+    inputs = {
+        "frames": rng.integers(256, size=(steps, 8, 60, 12), dtype="u1"),
+        "mask": np.ones((steps, 8, 60), bool),
+    }
+    targets = rng.integers(-1, 2, (steps, 8, 3), dtype="i1")
+    return tf.data.Dataset.from_tensor_slices((inputs, targets))
+
+class Rated:
+    inputs = {"frames": np.random.default_rng(9).integers(
+        256, size=(40, 60, 12), dtype="u1"), "mask": np.ones((40, 60), bool)}
+    targets = np.random.default_rng(8).integers(-1, 2, (40, 3), dtype="i1")
+
+def run(folder):
+    keras.utils.set_random_seed(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    model = presets.build(
+        "MixNeXtVLAD-60", class_ids=[1, 2, 5], spec=spec, scale="tiny", seed=1)
+    trainee = models.training_model(model)
+    trainee.compile(keras.optimizers.Adam(training.staircase(1e-2, 8), clipnorm=1.0), losses.loss_for(model))
+    best = folder / "best.weights.h5"
+    keep = keras.callbacks.ModelCheckpoint(best, "val_map", mode="max", save_best_only=True, save_weights_only=True)
+    stop = keras.callbacks.EarlyStopping("val_map", mode="max", patience=3)
+    backup = training.Backup(folder, {"seed": 1}, [keep, stop])
+    trainee.fit(
+        training.epochs(make_epoch, backup.epoch, EPOCHS, STEPS), verbose=0,
+        epochs=EPOCHS, steps_per_epoch=STEPS, initial_epoch=backup.epoch, shuffle=False,
+        callbacks=[training.SegmentMAP(model, Rated, batch_size=16), keep, stop,
+                   keras.callbacks.CSVLogger(folder / "history.csv", append=True), backup])
+    assert backup.finish(model, best)
+"""

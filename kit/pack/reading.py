@@ -1,6 +1,9 @@
 """Packs -> batches, mixed in memory."""
 
+import atexit
 import math
+import threading
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +15,21 @@ from kit.splits import EVERY_VIDEO
 
 RUN_BYTES = 4 * 2**20  # frames read in one go: a network mount needs long runs
 POOL_BYTES = 64 * 2**20  # frames and targets mixed in memory
+
+
+_reading, _ended = threading.Lock(), threading.Event()
+
+
+@atexit.register
+def _end() -> None:
+    """Refuses pools when Python ends, in the middle of an epoch say.
+
+    Python and the thread of TensorFlow that reads ahead would wait for each
+    other for ever.
+    """
+    with _reading:
+        _ended.set()
+    time.sleep(0.1)  # so that those who ask now are told
 
 
 class Rated(NamedTuple):
@@ -143,7 +161,7 @@ class Pack:
         return np.unique(columns[0]), [len(table)], *columns
 
     def _pool(self, turn, number, shape):
-        """Frames, mask and targets of a pool of a pass."""
+        """Frames, mask and targets of a pool of a pass; None at the end."""
         size, total = math.prod(shape), len(self._visible)
         rng = np.random.default_rng([self.seed, turn])
         run_length = max(1, RUN_BYTES // math.prod(self._shape))
@@ -153,7 +171,9 @@ class Pack:
         runs = rng.permutation(total // run_length)
         index = np.append(runs, len(runs))[run] * run_length + offset
         mix = np.random.default_rng([self.seed, turn, number + 1])
-        return self._read(self._visible[mix.permutation(index)])
+        with _reading:
+            if not _ended.is_set():
+                return self._read(self._visible[mix.permutation(index)])
 
     def _read(self, rows):
         """Frames, mask and targets of some rows."""

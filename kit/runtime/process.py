@@ -178,10 +178,5 @@ def use_all_devices() -> int:
     # A second strategy beside the first mixes up what they exchange.
     if not tf.distribute.has_strategy():
         strategy = tf.distribute.MirroredStrategy()
-        # Keras takes the mean of a first batch to see its shapes, and a mask
-        # has none; the part of one device shows them too.
-        strategy.reduce = lambda op, batch, axis: tf.nest.map_structure(
-            lambda part: strategy.experimental_local_results(part)[0], batch
-        )
         tf.distribute.experimental_set_strategy(strategy)
     return tf.distribute.get_strategy().num_replicas_in_sync

@@ -44,11 +44,21 @@ snippets = data.Snippets(
 )
 ```
 
-`folder` must then lie on a disk that they share: the first machine writes for
-all.  `SegmentMAP` and `TimeLimit` are for one machine.
+The first saves in `folder`, on a disk that they share, for the others to
+resume from:
+
+```python
+backup = training.Backup(
+    folder if host == 0 else tempfile.mkdtemp(), about, attached=folder
+)
+```
+
+`SegmentMAP` and `TimeLimit` are for one machine: keep the last weights, and
+evaluate them later.
 """
 
-from kit.training.backup import Backup, check_same
+from kit.training.backup import Backup
+from kit.training.checkpoint import check_same
 from kit.training.epochs import epochs
 from kit.training.history import history, read_about
 from kit.training.precision import precision

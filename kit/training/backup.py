@@ -11,7 +11,8 @@ from pathlib import Path
 import keras
 
 from kit.training import checkpoint
-from kit.training.history import read_about, whole_rows
+from kit.training.checkpoint import check_same
+from kit.training.history import read_about, rows
 
 # Saving may take one part in so many of the time.
 SHARE = 20
@@ -118,22 +119,18 @@ class Backup(keras.callbacks.Callback):
                 self.source, self.counters = path, record["counters"]
                 self.epoch, self.finished = record["epoch"], record["finished"]
                 return
-            print(f"{path} is damaged: looking for an older checkpoint.")
         if paths:
             raise ValueError(
-                "Training resumes from a whole checkpoint: delete the folder "
-                f"to begin anew. Received: folder={self.folder}, and in it "
-                f"{len(paths)} checkpoints, all of them damaged"
+                "Training resumes from a whole checkpoint: delete the folder to "
+                f"begin anew. Received: damaged checkpoints in {self.folder}"
             )
 
     def _cut_history(self):
         """Drops the rows of epochs that will be trained again."""
         path = self.folder / "history.csv"
         if path.exists():
-            header, *rows = whole_rows(path) or [""]
-            rows = [row for row in rows if int(row.split(",")[0]) < self.epoch]
             with checkpoint.replacing(path) as partial:
-                partial.write_text("".join([header, *rows]))
+                partial.write_text(rows(path, self.epoch))
 
     def on_train_begin(self, logs=None):
         epochs, self.next_epoch = self.params["epochs"], self.epoch
@@ -148,14 +145,13 @@ class Backup(keras.callbacks.Callback):
             vars(callback).update(counters)
         with checkpoint.replacing(self.folder / "about.json") as partial:
             partial.write_text(json.dumps({**self.about, "epochs": epochs}))
-        atexit.register(self._keep)
+        atexit.register(self.on_train_end)
 
     def on_epoch_begin(self, epoch, logs=None):
-        now, before = (
-            {"initial_epoch": epoch},
-            {"initial_epoch": self.next_epoch},
+        now, saved = epoch, self.next_epoch
+        check_same(
+            {"initial_epoch": now}, {"initial_epoch": saved}, self.folder
         )
-        check_same(now, before, self.folder)
         self.next_epoch, self.steps = epoch + 1, 0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -173,7 +169,9 @@ class Backup(keras.callbacks.Callback):
             self._save(epoch, finished)
 
     def on_train_end(self, logs=None):
-        self._keep()
+        """Has the newest checkpoint where it outlives the session."""
+        if self.source and self.source.exists() and not self.finished:
+            _copy(self.source, self.folder)
 
     def finish(self, model: keras.Model, best=None) -> bool:
         """Gives a model the weights of finished training, and saves them.
@@ -190,12 +188,14 @@ class Backup(keras.callbacks.Callback):
         """
         if not self.finished:
             return False
+        # The file of a compiled model would hold its optimizer as well.
+        plain = keras.Model(model.input, model.output)
         if not self.weights.exists():
             if best:
                 self.model.load_weights(best)
             with checkpoint.replacing(self.weights) as partial:
-                model.save_weights(partial)
-        model.load_weights(self.weights)
+                plain.save_weights(partial)
+        plain.load_weights(self.weights)
         self._remove_checkpoints()
         if best:
             Path(best).unlink(missing_ok=True)
@@ -203,8 +203,7 @@ class Backup(keras.callbacks.Callback):
 
     def _variables(self):
         model = self.model
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+        model.optimizer.build(model.trainable_variables)
         # Those of the model include the states of dropout, which no weight
         # file of Keras holds.
         return [*model.variables, *model.optimizer.variables]
@@ -224,11 +223,6 @@ class Backup(keras.callbacks.Callback):
         self.source, self.saved_at = path, time.monotonic()
         self.seconds = self.saved_at - started
 
-    def _keep(self):
-        """Has the newest checkpoint where it outlives the session."""
-        if self.source and self.source.exists() and not self.finished:
-            _copy(self.source, self.folder)
-
     def _checkpoints(self, pattern):
         places = {self.folder, self.scratch}
         return [path for place in places for path in place.glob(pattern)]
@@ -237,21 +231,6 @@ class Backup(keras.callbacks.Callback):
         for path in self._checkpoints("*checkpoint-*.npz"):
             if path != keep:
                 path.unlink()
-
-
-def check_same(now: dict, saved: dict, where) -> None:
-    """Raises `ValueError` where settings differ from those that were saved."""
-    different = [
-        f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
-        for name in sorted({*now, *saved})
-        if now.get(name) != saved.get(name)
-    ]
-    if different:
-        raise ValueError(
-            "Training resumes as it began: give the same settings, or another "
-            "folder, or delete this one to begin anew. "
-            f"Received: {'; '.join(different)} (in {where})"
-        )
 
 
 def _numbers(callback) -> dict:

@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from keras import ops
 
 
 @contextlib.contextmanager
@@ -35,22 +34,25 @@ def write(path: Path, record: dict, variables: list) -> None:
         record: Anything that JSON can hold.
         variables: They are copied to memory one at a time.
     """
+    record = {**record, "variables": len(variables)}
     with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         archive.writestr("record.json", json.dumps(record))
         for index, variable in enumerate(variables):
-            array = ops.convert_to_numpy(variable)
             with archive.open(f"{index}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+                np.lib.format.write_array(file, np.asarray(variable))
 
 
 def read_record(path: Path) -> dict | None:
-    """The record of a checkpoint; `None` where any part of it is damaged."""
+    """The record of a checkpoint; `None` where any part of the file is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is None:
-                return json.loads(archive.read("record.json"))
-    except Exception as error:  # a damaged file may end in a dozen ways
-        print(error)
+            record = json.loads(archive.read("record.json"))
+            names = [f"{index}.npy" for index in range(record["variables"])]
+            if archive.namelist()[1:] == names and archive.testzip() is None:
+                return record
+    except Exception:  # a damaged file may end in a dozen ways
+        pass
+    print(f"{path} is damaged: looking for an older checkpoint.")
     return None
 
 
@@ -58,11 +60,21 @@ def restore(path: Path, variables: list) -> None:
     """Assigns the arrays of a checkpoint to the variables they came from."""
     with np.load(path) as arrays:
         saved = len(arrays.files) - 1  # without the record
-        if saved != len(variables):
-            raise ValueError(
-                "Training resumes with the model, the optimizer and the "
-                "precision that it began with. Received: "
-                f"{len(variables)} variables, and {saved} in {path}"
-            )
+        check_same({"variables": len(variables)}, {"variables": saved}, path)
         for index, variable in enumerate(variables):
             variable.assign(arrays[f"{index}"])
+
+
+def check_same(now: dict, saved: dict, path: Path) -> None:
+    """Raises a `ValueError` that says which settings differ."""
+    different = [
+        f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted({*now, *saved})
+        if now.get(name) != saved.get(name)
+    ]
+    if different:
+        raise ValueError(
+            "Training resumes as it began: give the same settings, or another "
+            "folder, or delete this one to begin anew. "
+            f"Received: {'; '.join(different)} (in {path})"
+        )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +13,7 @@ def history(folder) -> pd.DataFrame:
 
     An epoch that was trained again after a kill is there once.
     """
-    rows = whole_rows(Path(folder) / "history.csv")
-    table = pd.read_csv(io.StringIO("".join(rows)))
-    return table.drop_duplicates("epoch", keep="last", ignore_index=True)
+    return pd.read_csv(io.StringIO(rows(Path(folder) / "history.csv")))
 
 
 def read_about(folder) -> dict:
@@ -22,10 +21,15 @@ def read_about(folder) -> dict:
     return json.loads((Path(folder) / "about.json").read_text())
 
 
-def whole_rows(path: Path) -> list[str]:
-    """The lines of a history, without any that a kill has cut."""
-    lines = path.read_text().splitlines(keepends=True)
-    whole = lines[0].count(",") if lines else 0
-    return [
-        line for line in lines if line[-1] == "\n" and line.count(",") == whole
-    ]
+def rows(path: Path, stop: float = math.inf) -> str:
+    """The text of a history, with each epoch before `stop` once.
+
+    Lines that a kill has cut are left out.
+    """
+    header, *lines = path.read_text().splitlines(keepends=True) or [""]
+    count = header.count(",")
+    whole = [line for line in lines if line[-1] == "\n"]
+    whole = [line for line in whole if line.count(",") == count]
+    last = {int(line.split(",")[0]): line for line in whole}
+    kept = [line for epoch, line in last.items() if epoch < stop]
+    return "".join([header, *kept]) if lines else ""

@@ -30,12 +30,8 @@ class SegmentMAP(keras.callbacks.Callback):
     def __init__(self, model, rated, class_ids=None, batch_size: int = 512):
         super().__init__()
         self.predictor, self.batch_size = model, batch_size
-        self.targets = np.asarray(rated.targets)
-        if not (self.targets == 1).any():
-            raise ValueError(
-                "An evaluation needs segments that were rated yes: hold out "
-                f"more videos. Received: {len(self.targets)} segments, none yes"
-            )
+        self.targets = rated.targets  # (n, C)
+        self.floor = metrics.floor_of_targets(self.targets)
         known = models.class_ids(model).tolist()
         class_ids = known if class_ids is None else list(class_ids)
         if unknown := set(class_ids) - set(known):
@@ -49,10 +45,6 @@ class SegmentMAP(keras.callbacks.Callback):
             name: np.concatenate([array, array[:1].repeat(padding, axis=0)])
             for name, array in rated.inputs.items()
         }
-
-    @property
-    def floor(self) -> float:
-        return metrics.floor_of_targets(self.targets)
 
     def evaluate(self) -> float:
         """MAP of the model as it is."""
