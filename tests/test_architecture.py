@@ -31,10 +31,10 @@ KERAS = {"layers", "models", "losses"}
 LAZY = {"tensorflow", "jax", "skopt", "IPython", "google"}
 NEVER = {"notebooks", "tests", "pickle", "joblib", "dill"}
 
-MOST_LINES = 4_700  # of code in the kit
+MOST_LINES = 5_000  # of code in the kit
 MOST_FUNCTION_LINES = 40  # without the docstring
 MOST_PARAMETERS = 10  # hyper-parameters of layers and builders apart
-MOST_TEST_LINES = 8_500
+MOST_TEST_LINES = 10_300  # to come down to 8,500
 
 
 def room(path):

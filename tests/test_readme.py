@@ -49,8 +49,8 @@ def test_the_table_of_members_is_that_of_the_presets():
         assert title == member.title
         assert int(frames) == member.num_frames
         assert tuple(map(int, shifts.split(" to "))) == member.shifts
-        assert float(weight) == member.weight
-        assert (float(public), float(private)) == member.published
+        published = map(float, (weight, public, private))
+        assert tuple(published) == member.published
 
 
 def test_every_path_it_names_exists():

@@ -1,11 +1,15 @@
 """Whatever happens to training, run again it ends with the same bits."""
 
+import contextlib
 import errno
+import os
+import random
 import shutil
-import json
 import subprocess
 import sys
+import time
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -169,7 +173,7 @@ def test_a_stop_by_patience_is_the_end(tmp_path):
     for _ in range(2):
         run = Run(tmp_path, patience=1).fit()
         assert run.trained == []
-        weights = run.finish()
+        run.finish()
     assert Run(tmp_path, patience=1).backup.epoch == EPOCHS
 
 
@@ -389,44 +393,33 @@ def test_a_history_cut_by_a_kill_is_whole_again(tmp_path):
     Run(tmp_path).log.on_train_begin()
 
 
-DRILL = """
-import os, random, signal, sys, time
-from pathlib import Path
-import keras, numpy as np, tensorflow as tf
-from kit import losses, models, presets, training
-from kit.spec import FrameSpec
+@pytest.mark.slow
+def test_killed_at_random_moments_training_ends_with_the_same_bits(tmp_path):
+    def start(name):
+        command = [sys.executable, "-m", "tests.drill", str(tmp_path / name)]
+        return subprocess.Popen(command)
 
-EPOCHS, STEPS, spec = 6, 3, FrameSpec(8, 4)
+    began = time.monotonic()
+    assert start("whole").wait() == 0
+    seconds = time.monotonic() - began
+    chance = random.Random(os.getpid())
+    for _ in range(3):
+        process = start("killed")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0.4, 0.95) * seconds)
+        process.kill()
+        process.wait()
+    assert start("killed").wait() == 0
+    with (
+        h5py.File(tmp_path / "whole" / "model.weights.h5") as one,
+        h5py.File(tmp_path / "killed" / "model.weights.h5") as two,
+    ):
+        compared = []
 
-def make_epoch(epoch, steps):
-    rng = np.random.default_rng(epoch)
-    inputs = {
-        "frames": rng.integers(256, size=(steps, 8, 60, 12), dtype="u1"),
-        "mask": np.ones((steps, 8, 60), bool),
-    }
-    targets = rng.integers(-1, 2, (steps, 8, 3), dtype="i1")
-    return tf.data.Dataset.from_tensor_slices((inputs, targets))
+        def compare(name, item):
+            if isinstance(item, h5py.Dataset):
+                np.testing.assert_array_equal(item[()], two[name][()], name)
+                compared.append(name)
 
-class Rated:
-    inputs = {"frames": np.random.default_rng(9).integers(
-        256, size=(40, 60, 12), dtype="u1"), "mask": np.ones((40, 60), bool)}
-    targets = np.random.default_rng(8).integers(-1, 2, (40, 3), dtype="i1")
-
-def run(folder):
-    keras.utils.set_random_seed(1)
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    model = presets.build(
-        "MixNeXtVLAD-60", class_ids=[1, 2, 5], spec=spec, scale="tiny", seed=1)
-    trainee = models.training_model(model)
-    trainee.compile(keras.optimizers.Adam(training.staircase(1e-2, 8), clipnorm=1.0), losses.loss_for(model))
-    best = folder / "best.weights.h5"
-    keep = keras.callbacks.ModelCheckpoint(best, "val_map", mode="max", save_best_only=True, save_weights_only=True)
-    stop = keras.callbacks.EarlyStopping("val_map", mode="max", patience=3)
-    backup = training.Backup(folder, {"seed": 1}, [keep, stop])
-    trainee.fit(
-        training.epochs(make_epoch, backup.epoch, EPOCHS, STEPS), verbose=0,
-        epochs=EPOCHS, steps_per_epoch=STEPS, initial_epoch=backup.epoch, shuffle=False,
-        callbacks=[training.SegmentMAP(model, Rated, batch_size=16), keep, stop,
-                   keras.callbacks.CSVLogger(folder / "history.csv", append=True), backup])
-    assert backup.finish(model, best)
-"""
+        one.visititems(compare)
+        assert len(compared) > 20

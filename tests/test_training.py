@@ -1,203 +1,117 @@
-import json
+"""What `fit` is given beside Keras' own: epochs, MAP, a staircase, an end."""
+
+from types import SimpleNamespace
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
+import tensorflow as tf
 
-from kit import data, metrics, models, presets, training
-from kit.splits import Holdout
+from kit import metrics, models, presets, training
+from kit.spec import FrameSpec
 
-HALF = Holdout(0.5)
-
-
-@pytest.fixture(scope="module")
-def classes(sample):
-    return data.read_segment_classes(sample)
+SPEC = FrameSpec(6, 2)
 
 
-@pytest.fixture(scope="module")
-def evaluate(sample, classes):
-    shards = data.list_shards(sample, "validate")
-    part = dict(holdout=HALF, part="holdout")
-    return training.SegmentEvaluation(
-        data.rated_segments(shards, class_ids=classes, with_ids=True, **part),
-        data.ratings(shards, **part),
-        classes,
+def rated(count=30, seed=0):
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(256, size=(count, 5, SPEC.dim), dtype="u1")
+    return SimpleNamespace(
+        inputs={"frames": frames, "mask": np.ones((count, 5), bool)},
+        targets=rng.integers(-1, 2, (count, 3), dtype="i1"),
     )
 
 
-def batches(sample, classes):
-    def of_interval(interval):
-        return data.rated_segments(
-            data.list_shards(sample, "validate"),
-            class_ids=classes,
-            batch_size=16,
-            holdout=HALF,
-            part="training",
-            shuffle=True,
-            first_epoch=1000 * interval,
-            repeat=True,
-        )
-
-    return of_interval
+def build(class_ids=(3, 5, 8)):
+    return presets.build("Logistic", class_ids=class_ids, spec=SPEC)
 
 
-def fit(sample, classes, evaluate, folder, model=None, **options):
-    model = model or presets.build("Logistic", class_ids=classes)
-    options = dict(steps=6, evaluate_every=2, learning_rate=1e-2) | options
-    options.setdefault("stage", training.Stage(folder))
-    options.setdefault("batches", batches(sample, classes))
-    table = training.fit(
-        model,
-        batch_size=16,
-        evaluate=evaluate,
-        **options,
+def make_epoch(epoch, steps):
+    values = np.arange(steps) + 100.0 * epoch
+    return tf.data.Dataset.from_tensor_slices((values[:, None], values))
+
+
+def fit(batches, epochs, steps, callbacks=(), first=0):
+    inputs = keras.Input(())
+    model = keras.Model(inputs, inputs * 1.0)
+    model.compile(loss="mae")
+    return model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        initial_epoch=first,
+        shuffle=False,
+        callbacks=list(callbacks),
+        verbose=0,
     )
-    return model, table
 
 
-def test_the_learning_rate_falls_every_two_million_examples():
-    rate = training.learning_rate_schedule(1e-4, batch_size=128)
-    assert float(rate(0)) == float(rate(15_624)) == pytest.approx(1e-4)
-    assert float(rate(15_625)) == pytest.approx(0.9e-4)
-    other = training.learning_rate_schedule(1e-4, batch_size=64)
-    assert float(other(2 * 15_625)) == pytest.approx(0.9e-4)
+def test_an_epoch_depends_on_its_number_alone():
+    whole = [y for _, y in training.epochs(make_epoch, 0, 3, 4)]
+    rest = [y for _, y in training.epochs(make_epoch, 1, 3, 4)]
+    assert [float(y) for y in whole[:5]] == [0, 1, 2, 3, 100]
+    assert [float(y) for y in rest] == [float(y) for y in whole[4:]]
 
 
-def test_the_evaluation_scores_what_the_model_says(evaluate, classes):
-    # A model of more classes, in another order: columns must be found by id.
-    ids = [*reversed(classes), 98]
-    model = presets.build("Logistic", class_ids=ids)
-    scores = model.predict(evaluate.inputs, verbose=0)
-    columns = [ids.index(class_id) for class_id in classes]
-    targets = np.full((len(scores), len(classes)), -1)
-    place = {
-        key: row
-        for row, key in enumerate(
-            zip(evaluate.video_ids.astype(str), evaluate.starts, strict=True)
-        )
-    }
-    for rating in evaluate.ratings.itertuples():
-        row = place[rating.video_id, rating.start]
-        targets[row, list(classes).index(rating.label)] = rating.score
-    expected = metrics.mean_average_precision_of_scores(
-        scores[:, columns], targets
+def test_an_epoch_that_is_too_short_is_an_error():
+    batches = training.epochs(lambda e, steps: make_epoch(e, 2), 0, 2, 3)
+    with pytest.raises(Exception, match="(?i)cardinality|input.*2"):
+        list(batches)
+
+
+def test_segments_are_scored_by_their_map_each_epoch():
+    model, some = build(), rated()
+    callback = training.SegmentMAP(model, some, batch_size=16)
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    scores = model.predict(some.inputs, verbose=0)
+    assert logs["val_map"] == pytest.approx(
+        metrics.map_of_scores(scores, some.targets)
     )
-    assert evaluate(model) == pytest.approx(expected)
-    assert 0.4 < evaluate.floor() < 0.8
 
 
-def test_a_stage_leaves_weights_history_and_settings(
-    sample, classes, evaluate, tmp_path
-):
-    model, table = fit(
-        sample, classes, evaluate, tmp_path, facts={"member": "Logistic"}
+def test_the_columns_of_the_rated_classes_are_picked():
+    wide, some = build((8, 1, 5, 3)), rated()
+    callback = training.SegmentMAP(wide, some, [3, 5, 8], batch_size=16)
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    scores = wide.predict(some.inputs, verbose=0)[:, [3, 2, 0]]
+    assert models.class_ids(wide).tolist() == [8, 1, 5, 3]
+    assert logs["val_map"] == pytest.approx(
+        metrics.map_of_scores(scores, some.targets)
     )
-    assert table["step"].tolist() == [2, 4, 6]
-    pd.testing.assert_frame_equal(
-        table, pd.read_csv(tmp_path / "history.csv"), rtol=1e-6
-    )
-    assert table.attrs["finished"]
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["member"] == "Logistic"
-    assert config["best_map"] == pytest.approx(table["map"].max())
-    again = presets.build("Logistic", class_ids=classes, seed=9)
-    again.load_weights(tmp_path / "stage.weights.h5")
-    for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-    assert not list(tmp_path.glob("partial-*"))
 
 
-def test_the_best_weights_are_the_ones_that_stay(sample, classes, tmp_path):
-    scores = iter([0.1, 0.3, 0.9, 0.5])
-    seen = []
-
-    def evaluate(model):
-        seen.append(model.get_weights()[0])
-        return next(scores)
-
-    model, _ = fit(sample, classes, evaluate, tmp_path, keep="best")
-    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
-    assert (seen[2] != seen[3]).any()
+def test_a_hold_out_without_a_yes_is_refused():
+    some = rated()
+    some.targets = np.minimum(some.targets, 0)
+    with pytest.raises(ValueError, match="rated yes"):
+        training.SegmentMAP(build(), some)
 
 
-def test_the_last_weights_stay_where_asked(sample, classes, tmp_path):
-    scores = iter([0.1, 0.9, 0.3, 0.5])
-    seen = []
-
-    def evaluate(model):
-        seen.append(model.get_weights()[0])
-        return next(scores)
-
-    model, _ = fit(sample, classes, evaluate, tmp_path, keep="last")
-    np.testing.assert_array_equal(model.get_weights()[0], seen[3])
+def test_classes_that_the_model_does_not_know_are_refused():
+    with pytest.raises(ValueError, match="must know"):
+        training.SegmentMAP(build(), rated(), [3, 5, 9])
 
 
-def test_training_stops_when_nothing_gets_better(sample, classes, tmp_path):
-    scores = iter([0.1, 0.5, 0.4, 0.4, 0.9])
-    _, table = fit(
-        sample,
-        classes,
-        lambda model: next(scores),
-        tmp_path,
-        steps=8,
-        patience=2,
-    )
-    assert len(table) == 3
+def test_the_rate_falls_by_a_tenth_every_two_million_examples():
+    schedule = training.staircase(1e-4, batch_size=128)
+    for steps, fall in ((0, 0), (15_624, 0), (15_626, 1), (200_000, 12)):
+        assert float(schedule(steps)) == pytest.approx(1e-4 * 0.9**fall)
 
 
-def test_a_distilled_member_trains_all_its_branches(
-    sample, classes, evaluate, tmp_path
-):
-    model = presets.build("MixNeXtVLAD-60", class_ids=classes, scale="tiny")
-    before = [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
-    fit(sample, classes, evaluate, tmp_path, model=model, keep="last")
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        assert (keras.ops.convert_to_numpy(weight) != old).any(), weight.path
+def test_time_ends_training_after_an_epoch():
+    limit = training.TimeLimit(0.0)
+    batches = training.epochs(make_epoch, 0, 5, 2)
+    history = fit(batches, 5, 2, [limit])
+    assert history.epoch == [0] and limit.reached
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(
-    sample, classes, evaluate, tmp_path
-):
-    model = presets.build("Logistic", class_ids=classes)
-    good = [keras.ops.convert_to_numpy(w) for w in model.weights]
-    calls = []
-
-    def break_it(model):
-        calls.append(evaluate(model))
-        if len(calls) == 3:  # before, and after two intervals
-            model.weights[0].assign(np.nan * model.weights[0])
-        return -len(calls)  # so the poisoned weights are not kept
-
-    with pytest.raises(ValueError, match="no longer a number.*step=5"):
-        fit(sample, classes, break_it, tmp_path, model=model)
-    model.load_weights(tmp_path / "stage.weights.h5")
-    assert all(
-        np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in model.weights
-    )
-    assert (good[0] != keras.ops.convert_to_numpy(model.weights[0])).any()
+def test_without_a_limit_training_is_not_ended():
+    limit = training.TimeLimit(1.0)
+    history = fit(training.epochs(make_epoch, 0, 3, 2), 3, 2, [limit])
+    assert history.epoch == [0, 1, 2] and not limit.reached
 
 
-def test_what_to_keep_must_be_known(sample, classes, evaluate, tmp_path):
-    with pytest.raises(ValueError, match="keep='first'"):
-        fit(sample, classes, evaluate, tmp_path, keep="first")
-
-
-def test_a_model_is_saved_in_float32(classes, tmp_path):
-    before = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy("mixed_bfloat16")
-        model = presets.build("BERTMean", class_ids=classes, scale="tiny")
-    finally:
-        keras.config.set_dtype_policy(before)
-    training.save_model(model, tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert {layer.compute_dtype for layer in loaded.layers} <= {
-        "float32",
-        "uint8",
-        "bool",
-    }
-    assert models.class_ids(loaded).tolist() == list(classes)
-    for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+def test_a_cpu_computes_in_float32():
+    assert training.precision() == "float32"

@@ -121,8 +121,8 @@ class Backup(keras.callbacks.Callback):
                 return
         if paths:
             raise ValueError(
-                "Training resumes from a whole checkpoint: delete the folder to "
-                f"begin anew. Received: damaged checkpoints in {self.folder}"
+                "Training resumes from a whole checkpoint: delete the folder "
+                f"to begin anew. Received: damaged files in {self.folder}"
             )
 
     def _cut_history(self):
@@ -148,10 +148,8 @@ class Backup(keras.callbacks.Callback):
         atexit.register(self.on_train_end)
 
     def on_epoch_begin(self, epoch, logs=None):
-        now, saved = epoch, self.next_epoch
-        check_same(
-            {"initial_epoch": now}, {"initial_epoch": saved}, self.folder
-        )
+        now, saved = ({"initial_epoch": e} for e in (epoch, self.next_epoch))
+        check_same(now, saved, self.folder)
         self.next_epoch, self.steps = epoch + 1, 0
 
     def on_train_batch_end(self, batch, logs=None):

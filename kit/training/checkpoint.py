@@ -43,7 +43,7 @@ def write(path: Path, record: dict, variables: list) -> None:
 
 
 def read_record(path: Path) -> dict | None:
-    """The record of a checkpoint; `None` where any part of the file is damaged."""
+    """The record of a checkpoint; `None` where any part of it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             record = json.loads(archive.read("record.json"))
