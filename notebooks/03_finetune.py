@@ -159,7 +159,8 @@ def compile_member(name):
         keras.optimizers.Adam(schedule, clipnorm=1.0),
         loss=losses.loss_for(model),
     )
-    about |= {"class_ids": list(map(int, class_ids)), "seed": seed}
+    about = {key: about[key] for key in ("member", "scale", *kept)}
+    about |= {"seed": seed, "class_ids": list(map(int, class_ids))}
     about["data"] = [len(validate), *map(os.path.basename, validate[:1])]
     return model, trainee, about
 

@@ -20,8 +20,7 @@ def epochs(make_epoch: Callable, first: int, last: int, steps: int):
         steps: What `fit` gets as `steps_per_epoch`.
 
     Returns:
-        A `tf.data.Dataset`.  Under `tf.distribute` it has numbers in place of
-        truth values, which Keras could not add up over the replicas.
+        A `tf.data.Dataset`.
     """
     import tensorflow as tf
 
@@ -41,17 +40,7 @@ def epochs(make_epoch: Callable, first: int, last: int, steps: int):
     # Keras may look at a batch also where no epoch is left to train.
     numbers = tf.data.Dataset.range(first, max(last, first + 1))
     batches = numbers.flat_map(dataset).prefetch(2)
-    if tf.distribute.has_strategy():
-        batches = batches.map(_with_numbers)
     options = tf.data.Options()
     # Its thread would be waited for, up to a minute, at the end of `fit`.
     options.autotune.enabled = False
     return batches.with_options(options)
-
-
-def _with_numbers(*batch):
-    import tensorflow as tf
-
-    return tf.nest.map_structure(
-        lambda x: tf.cast(x, tf.uint8) if x.dtype == tf.bool else x, batch
-    )
