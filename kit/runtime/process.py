@@ -178,5 +178,12 @@ def use_all_devices() -> int:
     # A second strategy beside the first mixes up what they exchange.
     if not tf.distribute.has_strategy():
         strategy = tf.distribute.MirroredStrategy()
+        reduce, parts = strategy.reduce, strategy.experimental_local_results
+        # Keras takes the mean of a batch to see its shapes; bytes have none.
+        strategy.reduce = lambda op, value, axis: (
+            tf.nest.map_structure(lambda part: parts(part)[0], value)
+            if isinstance(value, tuple)
+            else reduce(op, value, axis)
+        )
         tf.distribute.experimental_set_strategy(strategy)
     return tf.distribute.get_strategy().num_replicas_in_sync
