@@ -1,203 +1,214 @@
-import json
+import math
+import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
-from kit import data, metrics, models, presets, training
-from kit.splits import Holdout
+from kit import metrics, models, presets, training
+from kit.spec import FrameSpec
 
-HALF = Holdout(0.5)
-
-
-@pytest.fixture(scope="module")
-def classes(sample):
-    return data.read_segment_classes(sample)
+SPEC = FrameSpec(4, 2)
 
 
-@pytest.fixture(scope="module")
-def evaluate(sample, classes):
-    shards = data.list_shards(sample, "validate")
-    part = dict(holdout=HALF, part="holdout")
-    return training.SegmentEvaluation(
-        data.rated_segments(shards, class_ids=classes, with_ids=True, **part),
-        data.ratings(shards, **part),
-        classes,
-    )
+def examples(seed, *shape):
+    """Random inputs and targets for models of three classes."""
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(256, size=(*shape, 5, SPEC.dim), dtype="u1")
+    inputs = {"frames": frames, "mask": np.ones((*shape, 5), bool)}
+    return inputs, rng.integers(-1, 2, (*shape, 3), dtype="i1")
 
 
-def batches(sample, classes):
-    def of_interval(interval):
-        return data.rated_segments(
-            data.list_shards(sample, "validate"),
-            class_ids=classes,
-            batch_size=16,
-            holdout=HALF,
-            part="training",
-            shuffle=True,
-            first_epoch=1000 * interval,
-            repeat=True,
-        )
-
-    return of_interval
+def make_epoch(epoch, steps):
+    return tf.data.Dataset.from_tensor_slices(examples(epoch, steps, 8))
 
 
-def fit(sample, classes, evaluate, folder, model=None, **options):
-    model = model or presets.build("Logistic", class_ids=classes)
-    options = dict(steps=6, evaluate_every=2, learning_rate=1e-2) | options
-    options.setdefault("stage", training.Stage(folder))
-    options.setdefault("batches", batches(sample, classes))
-    table = training.fit(
-        model,
-        batch_size=16,
-        evaluate=evaluate,
+def first_bytes(batches):
+    return [int(inputs["frames"][0, 0, 0]) for inputs, _ in batches]
+
+
+class Traced(keras.layers.Layer):
+    """Counts how often what it is part of is traced."""
+
+    count = 0
+
+    def call(self, inputs):
+        Traced.count += 1
+        return keras.ops.cast(inputs, "float32")
+
+
+def build():
+    inputs = {
+        "frames": keras.Input((5, SPEC.dim), dtype="uint8", name="frames"),
+        "mask": keras.Input((5,), dtype="bool", name="mask"),
+    }
+    frames = keras.layers.Rescaling(1 / 255)(Traced()(inputs["frames"]))
+    pooled = keras.layers.GlobalAveragePooling1D()(frames, mask=inputs["mask"])
+    model = keras.Model(inputs, keras.layers.Dense(3)(pooled))
+    model.compile("sgd", "mse")
+    return model
+
+
+def fit(model, batches, epochs, first=0, steps=3, **options):
+    options = {"verbose": 0, "shuffle": False} | options
+    return model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        initial_epoch=first,
         **options,
     )
-    return model, table
 
 
 def test_the_learning_rate_falls_every_two_million_examples():
-    rate = training.learning_rate_schedule(1e-4, batch_size=128)
+    rate = training.staircase(1e-4, batch_size=128)
     assert float(rate(0)) == float(rate(15_624)) == pytest.approx(1e-4)
     assert float(rate(15_625)) == pytest.approx(0.9e-4)
-    other = training.learning_rate_schedule(1e-4, batch_size=64)
+    other = training.staircase(1e-4, batch_size=64)
     assert float(other(2 * 15_625)) == pytest.approx(0.9e-4)
 
 
-def test_the_evaluation_scores_what_the_model_says(evaluate, classes):
-    # A model of more classes, in another order: columns must be found by id.
-    ids = [*reversed(classes), 98]
-    model = presets.build("Logistic", class_ids=ids)
-    scores = model.predict(evaluate.inputs, verbose=0)
-    columns = [ids.index(class_id) for class_id in classes]
-    targets = np.full((len(scores), len(classes)), -1)
-    place = {
-        key: row
-        for row, key in enumerate(
-            zip(evaluate.video_ids.astype(str), evaluate.starts, strict=True)
-        )
-    }
-    for rating in evaluate.ratings.itertuples():
-        row = place[rating.video_id, rating.start]
-        targets[row, list(classes).index(rating.label)] = rating.score
-    expected = metrics.mean_average_precision_of_scores(
-        scores[:, columns], targets
-    )
-    assert evaluate(model) == pytest.approx(expected)
-    assert 0.4 < evaluate.floor() < 0.8
+def test_a_processor_computes_in_full_precision():
+    assert training.precision() == "float32"
 
 
-def test_a_stage_leaves_weights_history_and_settings(
-    sample, classes, evaluate, tmp_path
-):
-    model, table = fit(
-        sample, classes, evaluate, tmp_path, facts={"member": "Logistic"}
-    )
-    assert table["step"].tolist() == [2, 4, 6]
-    pd.testing.assert_frame_equal(
-        table, pd.read_csv(tmp_path / "history.csv"), rtol=1e-6
-    )
-    assert table.attrs["finished"]
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["member"] == "Logistic"
-    assert config["best_map"] == pytest.approx(table["map"].max())
-    again = presets.build("Logistic", class_ids=classes, seed=9)
-    again.load_weights(tmp_path / "stage.weights.h5")
-    for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-    assert not list(tmp_path.glob("partial-*"))
+def test_epochs_that_resume_are_those_that_were_left():
+    whole = first_bytes(training.epochs(make_epoch, 0, 4, steps=3))
+    rest = first_bytes(training.epochs(make_epoch, 2, 4, steps=3))
+    assert len(whole) == 12 and whole[6:] == rest
+    for epoch in range(4):
+        expected = first_bytes(make_epoch(epoch, 3))
+        assert whole[3 * epoch : 3 * epoch + 3] == expected
 
 
-def test_the_best_weights_are_the_ones_that_stay(sample, classes, tmp_path):
-    scores = iter([0.1, 0.3, 0.9, 0.5])
-    seen = []
-
-    def evaluate(model):
-        seen.append(model.get_weights()[0])
-        return next(scores)
-
-    model, _ = fit(sample, classes, evaluate, tmp_path, keep="best")
-    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
-    assert (seen[2] != seen[3]).any()
+def test_an_epoch_ends_where_fit_does():
+    """Though there are more examples, such as of data that repeat."""
+    batches = training.epochs(lambda e, steps: make_epoch(e, 9), 0, 2, steps=3)
+    expected = [*make_epoch(0, 9).take(3), *make_epoch(1, 9).take(3)]
+    assert first_bytes(batches) == first_bytes(expected)
 
 
-def test_the_last_weights_stay_where_asked(sample, classes, tmp_path):
-    scores = iter([0.1, 0.9, 0.3, 0.5])
-    seen = []
-
-    def evaluate(model):
-        seen.append(model.get_weights()[0])
-        return next(scores)
-
-    model, _ = fit(sample, classes, evaluate, tmp_path, keep="last")
-    np.testing.assert_array_equal(model.get_weights()[0], seen[3])
+def test_epochs_are_trained_in_one_trace_and_shown_by_their_steps(capsys):
+    model, Traced.count = build(), 0
+    fit(model, training.epochs(make_epoch, 0, 3, 3), epochs=3, verbose=1)
+    assert Traced.count <= 2
+    out = capsys.readouterr().out
+    assert "Epoch 3/3" in out and "3/3" in out.split("Epoch 3/3")[1]
 
 
-def test_training_stops_when_nothing_gets_better(sample, classes, tmp_path):
-    scores = iter([0.1, 0.5, 0.4, 0.4, 0.9])
-    _, table = fit(
-        sample,
-        classes,
-        lambda model: next(scores),
-        tmp_path,
-        steps=8,
-        patience=2,
-    )
-    assert len(table) == 3
+def test_a_finished_fit_passes_without_a_batch():
+    def fail(epoch, steps):
+        calls.append(epoch)
+        return make_epoch(epoch, steps)
 
-
-def test_a_distilled_member_trains_all_its_branches(
-    sample, classes, evaluate, tmp_path
-):
-    model = presets.build("MixNeXtVLAD-60", class_ids=classes, scale="tiny")
-    before = [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
-    fit(sample, classes, evaluate, tmp_path, model=model, keep="last")
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        assert (keras.ops.convert_to_numpy(weight) != old).any(), weight.path
-
-
-def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(
-    sample, classes, evaluate, tmp_path
-):
-    model = presets.build("Logistic", class_ids=classes)
-    good = [keras.ops.convert_to_numpy(w) for w in model.weights]
     calls = []
+    batches = training.epochs(fail, 4, 4, steps=3)
+    assert fit(build(), batches, epochs=4, first=4).epoch == []
+    assert calls == [4]  # for the shapes alone
 
-    def break_it(model):
-        calls.append(evaluate(model))
-        if len(calls) == 3:  # before, and after two intervals
-            model.weights[0].assign(np.nan * model.weights[0])
-        return -len(calls)  # so the poisoned weights are not kept
 
-    with pytest.raises(ValueError, match="no longer a number.*step=5"):
-        fit(sample, classes, break_it, tmp_path, model=model)
-    model.load_weights(tmp_path / "stage.weights.h5")
-    assert all(
-        np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in model.weights
+def test_an_epoch_that_ends_early_is_an_error():
+    batches = training.epochs(lambda e, n: make_epoch(e, n - e), 0, 2, steps=3)
+    with pytest.raises(tf.errors.OpError, match="expected.*3.*only 2 elements"):
+        fit(build(), batches, epochs=2)
+
+
+def test_what_goes_wrong_in_the_data_is_told():
+    def missing(epoch, steps):
+        if epoch == 1:
+            raise ValueError("no such shard: 17")
+        return make_epoch(epoch, steps)
+
+    batches = training.epochs(missing, 0, 2, steps=3)
+    with pytest.raises(tf.errors.OpError, match="no such shard: 17"):
+        fit(build(), batches, epochs=2)
+
+
+def rated(count=19):
+    inputs, targets = examples(7, count)
+    return SimpleNamespace(inputs=inputs, targets=targets)
+
+
+def test_the_evaluation_scores_what_the_model_says():
+    # A model of more classes, in another order: columns are found by id.
+    model = presets.build("Logistic", class_ids=[5, 98, 1, 2], spec=SPEC)
+    evaluation = training.SegmentMAP(model, rated(), [1, 2, 5], batch_size=8)
+    scores = model.predict(rated().inputs, verbose=0)
+    expected = metrics.map_of_scores(scores[:, [2, 3, 0]], rated().targets)
+    assert evaluation.evaluate() == expected
+    assert evaluation.floor == metrics.floor_of_targets(rated().targets)
+    model = models.restrict_classes(model, [1, 2, 5])
+    assert training.SegmentMAP(model, rated()).evaluate() == expected
+
+
+def test_the_evaluation_must_have_something_to_score():
+    model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
+    with pytest.raises(ValueError, match=r"class_ids=\[98\]"):
+        training.SegmentMAP(model, rated(), [1, 2, 98])
+    never = rated()
+    never.targets[never.targets == 1] = 0
+    with pytest.raises(ValueError, match="positive|yes"):
+        training.SegmentMAP(model, never, [1, 2, 5])
+
+
+def test_the_evaluation_comes_before_those_that_read_it(tmp_path):
+    """As those that stop and keep the best."""
+    model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
+    evaluation = training.SegmentMAP(model, rated(), batch_size=8)
+    best = tmp_path / "best.weights.h5"
+    history = fit(
+        build(),
+        training.epochs(make_epoch, 0, 9, steps=3),
+        epochs=9,
+        callbacks=[
+            evaluation,
+            keras.callbacks.ModelCheckpoint(
+                *(best, "val_map"),
+                mode="max",
+                save_best_only=True,
+                save_weights_only=True,
+            ),
+            keras.callbacks.EarlyStopping("val_map", mode="max", patience=2),
+            keras.callbacks.CSVLogger(tmp_path / "history.csv"),
+        ],
     )
-    assert (good[0] != keras.ops.convert_to_numpy(model.weights[0])).any()
+    score = evaluation.evaluate()
+    assert history.history["val_map"] == [score] * 3 and best.exists()
+    table = training.history(tmp_path)
+    assert table["val_map"].tolist() == [score] * 3
+    assert isinstance(table, pd.DataFrame)
 
 
-def test_what_to_keep_must_be_known(sample, classes, evaluate, tmp_path):
-    with pytest.raises(ValueError, match="keep='first'"):
-        fit(sample, classes, evaluate, tmp_path, keep="first")
+def limited(limit, epochs=4, seconds=0.0):
+    wait = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: time.sleep(seconds)
+    )
+    batches = training.epochs(make_epoch, 0, epochs, steps=3)
+    return fit(build(), batches, epochs, callbacks=[wait, limit]).epoch
 
 
-def test_a_model_is_saved_in_float32(classes, tmp_path):
-    before = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy("mixed_bfloat16")
-        model = presets.build("BERTMean", class_ids=classes, scale="tiny")
-    finally:
-        keras.config.set_dtype_policy(before)
-    training.save_model(model, tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert {layer.compute_dtype for layer in loaded.layers} <= {
-        "float32",
-        "uint8",
-        "bool",
-    }
-    assert models.class_ids(loaded).tolist() == list(classes)
-    for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+def test_time_ends_training_after_an_epoch(capsys):
+    limit = training.TimeLimit(0)
+    assert limit.reached and limited(limit) == [0]
+    assert "Time is up after epoch 1" in capsys.readouterr().out
+    assert limited(training.TimeLimit(0), epochs=1) == [0]
+    assert "Time is up" not in capsys.readouterr().out  # it was the last
+
+
+def test_time_ends_training_before_an_epoch_that_would_not_end():
+    limit = training.TimeLimit(9 / 3600)
+    began = time.monotonic()
+    trained = limited(limit, epochs=99, seconds=2)
+    assert time.monotonic() - began < 9 and len(trained) < 5
+    assert limit.reached
+
+
+def test_time_counts_from_where_the_limit_is_made():
+    limit = training.TimeLimit(0.2 / 3600)
+    time.sleep(0.2)
+    assert limit.reached
+    for hours in (None, math.inf, 1):
+        assert not training.TimeLimit(hours).reached
