@@ -90,10 +90,9 @@ def test_damaged_files(tmp_path):
     """Whatever is read is the true beginning of the file, never other data,
     and its end is told by file and record, by both readers."""
     whole = write(tmp_path / "train.tfrecord", VIDEOS)
+    original = (tmp_path / "train.tfrecord").read_bytes()
     shards, counts, refused = [whole], [], 0
-    for number in range(15 * len(MUTATIONS)):
-        with open(whole, "rb") as file:
-            original = file.read()
+    for number in range(8 * len(MUTATIONS)):
         content = bytearray(original)
         mutation = MUTATIONS[number % len(MUTATIONS)]
         mutation(content, random.Random(number))
@@ -112,7 +111,7 @@ def test_damaged_files(tmp_path):
             assert field == "record"
         shards.append(str(path))
         counts.append((len(videos), bool(problems)))
-    assert refused > 100
+    assert refused > 50
     results = iter(outcomes(shards))
     for path, (count, bad) in zip(shards, [(8, False), *counts], strict=True):
         for video in VIDEOS[:count]:
@@ -202,18 +201,25 @@ def test_forged_records_are_read_as_protobuf_reads_them(forged):
 
 
 def test_the_graph_takes_the_same_forged_records(forged, tmp_path):
-    """But for ratings, and names in what is no text: at these it never looks,
-    and gives the video as it was."""
+    """Or says which it does not take.  At ratings, and names in what is no
+    text, it never looks, and gives the video as it was."""
     path = write(tmp_path / "train.tfrecord", [BYTES[0], *forged])
-    unseen = {*RATING_FIELDS, "record"}
     originals = list(map(contents, VIDEOS))
     results = outcomes([path])
     assert len(results) == len(forged) + 1
+    kept = 0
     for number, content in enumerate(forged, 1):
         video, result = checked(content), results[number]
-        if not isinstance(video, BadRecord):
+        if isinstance(result, str):
+            # TensorFlow names the record, but where a feature has two lists.
+            ours = f"file={path!r}, record={number}, field="
+            theirs = f"{path} record {number}", "number of elements in feature"
+            assert any(words in result for words in (ours, *theirs))
+        elif isinstance(video, BadRecord):
+            assert video.field in {*RATING_FIELDS, "record"}
+            assert result in originals
+        else:
+            kept += 1
             labels = sorted({*video.labels.tolist()})
             assert result == (video.video_id, video.frames.tobytes(), labels)
-        elif video.field not in unseen or result not in originals:
-            ours = f"file={path!r}, record={number}, field={video.field!r}"
-            assert ours in result or f"{path} record {number}" in result
+    assert kept > 50

@@ -332,6 +332,7 @@ def test_what_is_attached_is_found(sample, attached, tmp_path, mounts):
     for split, path in shards.items():
         assert data.list_shards(found, split) == [path]
     assert table in found and len(found) == 4
+    assert len(data.read_classes(found)[1]) == 60
 
 
 def test_an_earlier_output_is_found_here_then_in_attached_ones(
@@ -341,10 +342,18 @@ def test_an_earlier_output_is_found_here_then_in_attached_ones(
     for mount in ("notebooks/me/three/outputs", "old/outputs", "flat"):
         path = Path(put(__file__, attached, mount, name))
         assert runtime.find_output(tmp_path, name) == path
+        assert runtime.find_attached(name) == path
         path.unlink()
+    assert runtime.find_attached(name) is None
     put(__file__, attached, "old", name)
     here = put(__file__, tmp_path, name)
     assert runtime.find_output(tmp_path, name) == Path(here)
+
+
+def test_only_kaggle_has_room_that_is_not_saved(monkeypatch):
+    for there, folder in {True: Path("/kaggle/temp/a/b"), False: None}.items():
+        monkeypatch.setattr(os.path, "isdir", lambda path, there=there: there)
+        assert runtime.scratch("a/b") == folder
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""What `fit` is given beside Keras' own: epochs, MAP, a staircase, an end."""
-
+import math
+import time
 from types import SimpleNamespace
 
 import keras
@@ -10,108 +10,204 @@ import tensorflow as tf
 from kit import metrics, models, presets, training
 from kit.spec import FrameSpec
 
-SPEC = FrameSpec(6, 2)
+SPEC = FrameSpec(4, 2)
 
 
-def rated(count=30, seed=0):
+def examples(seed, *shape):
+    """Random inputs and targets for models of three classes."""
     rng = np.random.default_rng(seed)
-    frames = rng.integers(256, size=(count, 5, SPEC.dim), dtype="u1")
-    return SimpleNamespace(
-        inputs={"frames": frames, "mask": np.ones((count, 5), bool)},
-        targets=rng.integers(-1, 2, (count, 3), dtype="i1"),
-    )
-
-
-def build(class_ids=(3, 5, 8)):
-    return presets.build("Logistic", class_ids=class_ids, spec=SPEC)
+    frames = rng.integers(256, size=(*shape, 5, SPEC.dim), dtype="u1")
+    inputs = {"frames": frames, "mask": np.ones((*shape, 5), bool)}
+    return inputs, rng.integers(-1, 2, (*shape, 3), dtype="i1")
 
 
 def make_epoch(epoch, steps):
-    values = np.arange(steps) + 100.0 * epoch
-    return tf.data.Dataset.from_tensor_slices((values[:, None], values))
+    return tf.data.Dataset.from_tensor_slices(examples(epoch, steps, 8))
 
 
-def fit(batches, epochs, steps, callbacks=(), first=0):
-    inputs = keras.Input(())
-    model = keras.Model(inputs, inputs * 1.0)
-    model.compile(loss="mae")
+def first_bytes(batches):
+    return [int(inputs["frames"][0, 0, 0]) for inputs, _ in batches]
+
+
+class Traced(keras.layers.Layer):
+    """Counts how often what it is part of is traced."""
+
+    count = 0
+
+    def call(self, inputs):
+        Traced.count += 1
+        return keras.ops.cast(inputs, "float32")
+
+
+def build():
+    inputs = {
+        "frames": keras.Input((5, SPEC.dim), dtype="uint8", name="frames"),
+        "mask": keras.Input((5,), dtype="bool", name="mask"),
+    }
+    frames = keras.layers.Rescaling(1 / 255)(Traced()(inputs["frames"]))
+    pooled = keras.layers.GlobalAveragePooling1D()(frames, mask=inputs["mask"])
+    model = keras.Model(inputs, keras.layers.Dense(3)(pooled))
+    model.compile("sgd", "mse")
+    return model
+
+
+def fit(model, batches, epochs, first=0, steps=3, **options):
+    options = {"verbose": 0, "shuffle": False} | options
     return model.fit(
         batches,
         epochs=epochs,
         steps_per_epoch=steps,
         initial_epoch=first,
-        shuffle=False,
-        callbacks=list(callbacks),
-        verbose=0,
+        **options,
     )
 
 
-def test_an_epoch_depends_on_its_number_alone():
-    whole = [y for _, y in training.epochs(make_epoch, 0, 3, 4)]
-    rest = [y for _, y in training.epochs(make_epoch, 1, 3, 4)]
-    assert [float(y) for y in whole[:5]] == [0, 1, 2, 3, 100]
-    assert [float(y) for y in rest] == [float(y) for y in whole[4:]]
+def test_the_learning_rate_falls_every_two_million_examples():
+    rate = training.staircase(1e-4, batch_size=128)
+    assert float(rate(0)) == float(rate(15_624)) == pytest.approx(1e-4)
+    assert float(rate(15_625)) == pytest.approx(0.9e-4)
+    other = training.staircase(1e-4, batch_size=64)
+    assert float(other(2 * 15_625)) == pytest.approx(0.9e-4)
 
 
-def test_an_epoch_that_is_too_short_is_an_error():
-    batches = training.epochs(lambda e, steps: make_epoch(e, 2), 0, 2, 3)
-    with pytest.raises(Exception, match="(?i)cardinality|input.*2"):
-        list(batches)
-
-
-def test_segments_are_scored_by_their_map_each_epoch():
-    model, some = build(), rated()
-    callback = training.SegmentMAP(model, some, batch_size=16)
-    logs = {}
-    callback.on_epoch_end(0, logs)
-    scores = model.predict(some.inputs, verbose=0)
-    assert logs["val_map"] == pytest.approx(
-        metrics.map_of_scores(scores, some.targets)
-    )
-
-
-def test_the_columns_of_the_rated_classes_are_picked():
-    wide, some = build((8, 1, 5, 3)), rated()
-    callback = training.SegmentMAP(wide, some, [3, 5, 8], batch_size=16)
-    logs = {}
-    callback.on_epoch_end(0, logs)
-    scores = wide.predict(some.inputs, verbose=0)[:, [3, 2, 0]]
-    assert models.class_ids(wide).tolist() == [8, 1, 5, 3]
-    assert logs["val_map"] == pytest.approx(
-        metrics.map_of_scores(scores, some.targets)
-    )
-
-
-def test_a_hold_out_without_a_yes_is_refused():
-    some = rated()
-    some.targets = np.minimum(some.targets, 0)
-    with pytest.raises(ValueError, match="rated yes"):
-        training.SegmentMAP(build(), some)
-
-
-def test_classes_that_the_model_does_not_know_are_refused():
-    with pytest.raises(ValueError, match="must know"):
-        training.SegmentMAP(build(), rated(), [3, 5, 9])
-
-
-def test_the_rate_falls_by_a_tenth_every_two_million_examples():
-    schedule = training.staircase(1e-4, batch_size=128)
-    for steps, fall in ((0, 0), (15_624, 0), (15_626, 1), (200_000, 12)):
-        assert float(schedule(steps)) == pytest.approx(1e-4 * 0.9**fall)
-
-
-def test_time_ends_training_after_an_epoch():
-    limit = training.TimeLimit(0.0)
-    batches = training.epochs(make_epoch, 0, 5, 2)
-    history = fit(batches, 5, 2, [limit])
-    assert history.epoch == [0] and limit.reached
-
-
-def test_without_a_limit_training_is_not_ended():
-    limit = training.TimeLimit(1.0)
-    history = fit(training.epochs(make_epoch, 0, 3, 2), 3, 2, [limit])
-    assert history.epoch == [0, 1, 2] and not limit.reached
-
-
-def test_a_cpu_computes_in_float32():
+def test_a_processor_computes_in_full_precision():
     assert training.precision() == "float32"
+
+
+def test_epochs_that_resume_are_those_that_were_left():
+    whole = first_bytes(training.epochs(make_epoch, 0, 4, steps=3))
+    rest = first_bytes(training.epochs(make_epoch, 2, 4, steps=3))
+    assert len(whole) == 12 and whole[6:] == rest
+    for epoch in range(4):
+        expected = first_bytes(make_epoch(epoch, 3))
+        assert whole[3 * epoch : 3 * epoch + 3] == expected
+
+
+def test_an_epoch_ends_where_fit_does():
+    """Though there are more examples, such as of data that repeat."""
+    batches = training.epochs(lambda e, steps: make_epoch(e, 9), 0, 2, steps=3)
+    expected = [*make_epoch(0, 9).take(3), *make_epoch(1, 9).take(3)]
+    assert first_bytes(batches) == first_bytes(expected)
+
+
+def test_epochs_are_trained_in_one_trace_and_shown_by_their_steps(capsys):
+    model, Traced.count = build(), 0
+    fit(model, training.epochs(make_epoch, 0, 3, 3), epochs=3, verbose=1)
+    assert Traced.count <= 2
+    out = capsys.readouterr().out
+    assert "Epoch 3/3" in out and "3/3" in out.split("Epoch 3/3")[1]
+
+
+def test_a_finished_fit_passes_without_a_batch():
+    def fail(epoch, steps):
+        calls.append(epoch)
+        return make_epoch(epoch, steps)
+
+    calls = []
+    batches = training.epochs(fail, 4, 4, steps=3)
+    assert fit(build(), batches, epochs=4, first=4).epoch == []
+    assert calls == [4]  # for the shapes alone
+
+
+def test_an_epoch_that_ends_early_is_an_error():
+    batches = training.epochs(lambda e, n: make_epoch(e, n - e), 0, 2, steps=3)
+    with pytest.raises(tf.errors.OpError, match="expected.*3.*only 2 elements"):
+        fit(build(), batches, epochs=2)
+
+
+def test_what_goes_wrong_in_the_data_is_told():
+    def missing(epoch, steps):
+        if epoch == 1:
+            raise ValueError("no such shard: 17")
+        return make_epoch(epoch, steps)
+
+    batches = training.epochs(missing, 0, 2, steps=3)
+    with pytest.raises(tf.errors.OpError, match="no such shard: 17"):
+        fit(build(), batches, epochs=2)
+
+
+def rated(count=19):
+    inputs, targets = examples(7, count)
+    return SimpleNamespace(inputs=inputs, targets=targets)
+
+
+def test_the_evaluation_scores_what_the_model_says():
+    # A model of more classes, in another order: columns are found by id.
+    model = presets.build("Logistic", class_ids=[5, 98, 1, 2], spec=SPEC)
+    evaluation = training.SegmentMAP(model, rated(), [1, 2, 5], batch_size=8)
+    scores = model.predict(rated().inputs, verbose=0)
+    expected = metrics.map_of_scores(scores[:, [2, 3, 0]], rated().targets)
+    assert evaluation.evaluate() == expected
+    assert evaluation.floor == metrics.floor_of_targets(rated().targets)
+    model = models.restrict_classes(model, [1, 2, 5])
+    assert training.SegmentMAP(model, rated()).evaluate() == expected
+
+
+def test_the_evaluation_must_have_something_to_score():
+    model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
+    with pytest.raises(ValueError, match=r"class_ids=\[98\]"):
+        training.SegmentMAP(model, rated(), [1, 2, 98])
+    never = rated()
+    never.targets[never.targets == 1] = 0
+    with pytest.raises(ValueError, match="positive|yes"):
+        training.SegmentMAP(model, never, [1, 2, 5])
+
+
+def test_the_evaluation_comes_before_those_that_read_it(tmp_path):
+    """As those that stop and keep the best."""
+    model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
+    evaluation = training.SegmentMAP(model, rated(), batch_size=8)
+    best = tmp_path / "best.weights.h5"
+    history = fit(
+        build(),
+        training.epochs(make_epoch, 0, 9, steps=3),
+        epochs=9,
+        callbacks=[
+            evaluation,
+            keras.callbacks.ModelCheckpoint(
+                *(best, "val_map"),
+                mode="max",
+                save_best_only=True,
+                save_weights_only=True,
+            ),
+            keras.callbacks.EarlyStopping("val_map", mode="max", patience=2),
+            keras.callbacks.CSVLogger(tmp_path / "history.csv"),
+        ],
+    )
+    score = evaluation.evaluate()
+    assert history.history["val_map"] == [score] * 3 and best.exists()
+    table = training.history(tmp_path)
+    assert table["val_map"].tolist() == [score] * 3
+    assert isinstance(table, pd.DataFrame)
+
+
+def limited(limit, epochs=4, seconds=0.0):
+    wait = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: time.sleep(seconds)
+    )
+    batches = training.epochs(make_epoch, 0, epochs, steps=3)
+    return fit(build(), batches, epochs, callbacks=[wait, limit]).epoch
+
+
+def test_time_ends_training_after_an_epoch(capsys):
+    limit = training.TimeLimit(0)
+    assert limit.reached and limited(limit) == [0]
+    assert "Time is up after epoch 1" in capsys.readouterr().out
+    assert limited(training.TimeLimit(0), epochs=1) == [0]
+    assert "Time is up" not in capsys.readouterr().out  # it was the last
+
+
+def test_time_ends_training_before_an_epoch_that_would_not_end():
+    limit = training.TimeLimit(9 / 3600)
+    began = time.monotonic()
+    trained = limited(limit, epochs=99, seconds=2)
+    assert time.monotonic() - began < 9 and len(trained) < 5
+    assert limit.reached
+
+
+def test_time_counts_from_where_the_limit_is_made():
+    limit = training.TimeLimit(0.2 / 3600)
+    time.sleep(0.2)
+    assert limit.reached
+    for hours in (None, math.inf, 1):
+        assert not training.TimeLimit(hours).reached

@@ -174,32 +174,28 @@ def _arrays(shard, spec, header, cut, problems):
 
     A row of the table tells of a row of frames that they are `start` to
     `start + T` of a video, of which those outside of 0 to `num_frames` do not
-    exist and are zeros, and its `targets`: a class, -1 where there are fewer,
-    and 1 yes or 0 no.
+    exist and are zeros; and its `targets`: pairs of a class, -1 where there
+    are fewer, and 1 yes or 0 no.
     """
     rows, length = [], header["num_frames"]
     classes = header.get("num_classes"), header.get("class_ids")
     for video in read_shard(shard, spec, *classes, problems=problems):
         for number, (start, targets) in enumerate(cut(video)):
-            first = max(-start, 0)
-            real = video.frames[start + first : start + length]
-            window = np.zeros((length, spec.dim), np.uint8)
-            window[first : first + len(real)] = real
+            index = start + np.arange(length)
+            window = video.frames.take(index, axis=0, mode="clip")
+            window[(index < 0) | (index >= len(video.frames))] = 0
             row = video.video_id, start, len(video.frames), targets
             rows.append((number, window, row))
     # First window 0 of each video, then window 1 of each and so on, so that
     # what is read together is of many videos.
     rows.sort(key=lambda row: row[0])
     table = [row for _, _, row in rows]
+    longest = max([1, *(len(video_id) for video_id, *_ in table)])
     width = max([1, *(len(targets) for *_, targets in table)])
     for *_, targets in table:
         targets.extend([(-1, 0)] * (width - len(targets)))
-    longest = max([1, *(len(video_id) for video_id, *_ in table)])
-    dtype = [
-        ("video_id", f"S{longest}"),
-        ("start", "<i8"),
-        ("num_frames", "<i4"),
-        ("targets", [("class", "<i4"), ("score", "i1")], (width,)),
-    ]
+    names = "video_id", "start", "num_frames", "targets"
+    formats = f"S{longest}", "<i8", "<i4", f"({width},2)<i4"
+    dtype = list(zip(names, formats, strict=True))
     frames = np.array([window for _, window, _ in rows], np.uint8)
     return np.array(table, dtype), frames.reshape(-1, length, spec.dim)

@@ -61,7 +61,9 @@ class Pack:
     kind = ""
     fill = 0  # what targets hold of the classes of which the pack says nothing
 
-    def __init__(self, folder, class_ids, part, batch_size, seed):
+    def __init__(
+        self, folder, class_ids, part=EVERY_VIDEO, batch_size=128, seed=0
+    ):
         header = read_header(folder, self.kind)
         packed = header.get("class_ids", range(header.get("num_classes", 0)))
         outside = np.setdiff1d(packed, class_ids).tolist()
@@ -98,6 +100,8 @@ class Pack:
                 "(rated ones for segments), or give another part. "
                 f"Received: folder={str(folder)!r}, part={part}"
             )
+        if beyond := len(self) - len(self._visible):
+            print(f"{beyond} of {len(self)} segments lie beyond the last frame")
 
     def __len__(self):
         return len(self._rows)
@@ -119,19 +123,17 @@ class Pack:
         most = POOL_BYTES // (math.prod(self._shape) + self._width)
         pools = -(-len(self._visible) // max(most, self.batch_size))
         group = max(1, len(self._visible) // pools // self.batch_size)
-        shape = group, self.batch_size
+        shape, types = (group, self.batch_size), (tf.uint8, tf.bool, tf.int8)
+
+        def make(number):
+            return self._pool(*divmod(number, pools), math.prod(shape))
 
         def load(number):
-            frames, mask, targets = tf.numpy_function(
-                lambda number: self._pool(*divmod(number, pools), shape),
-                [number],
-                (tf.uint8, tf.bool, tf.int8),
-            )
-            inputs = {
-                "frames": tf.reshape(frames, (*shape, *self._shape)),
-                "mask": tf.reshape(mask, (*shape, self._shape[0])),
-            }
-            return inputs, tf.reshape(targets, (*shape, self._width))
+            arrays = tf.numpy_function(make, [number], types)
+            rows = self._shape, self._shape[:1], (self._width,)
+            shapes = [(*shape, *row) for row in rows]
+            frames, mask, targets = map(tf.reshape, arrays, shapes)
+            return {"frames": frames, "mask": mask}, targets
 
         # One step through Python for a pool; the batches are slices of it.
         first, skip = divmod(epoch * steps, group)
@@ -160,9 +162,9 @@ class Pack:
         columns = [np.array(table[name]) for name in table.dtype.names[:3]]
         return np.unique(columns[0]), [len(table)], *columns
 
-    def _pool(self, turn, number, shape):
+    def _pool(self, turn, number, size):
         """Frames, mask and targets of a pool of a pass; None at the end."""
-        size, total = math.prod(shape), len(self._visible)
+        total = len(self._visible)
         rng = np.random.default_rng([self.seed, turn])
         run_length = max(1, RUN_BYTES // math.prod(self._shape))
         places = rng.integers(total) + number * size + np.arange(size)
@@ -187,9 +189,9 @@ class Pack:
             index = rows[places] - self._offsets[shard]
             table, source = self._open(self._files[shard])
             table, frames[places] = table[index], source[index]
-            row, column = np.nonzero(table["targets"]["class"] >= 0)
-            known = table["targets"][row, column]
-            targets[places[row], self._columns[known["class"]]] = known["score"]
+            row, column = np.nonzero(table["targets"][:, :, 0] >= 0)
+            classes, scores = table["targets"][row, column].T
+            targets[places[row], self._columns[classes]] = scores
         _, starts, counts = self._table
         frame = starts[rows, None] + np.arange(self._shape[0])
         return frames, (frame >= 0) & (frame < counts[rows, None]), targets
@@ -245,13 +247,6 @@ class Segments(Pack):
     """
 
     kind, fill = "segments", -1
-
-    def __init__(
-        self, folder, class_ids, part=EVERY_VIDEO, batch_size=128, seed=0
-    ):
-        super().__init__(folder, class_ids, part, batch_size, seed)
-        beyond = len(self) - len(self._visible)
-        print(f"{len(self)} rated segments, {beyond} beyond the last frame")
 
     def rated(self) -> Rated:
         """All rated segments of the part, in the order of the pack."""

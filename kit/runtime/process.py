@@ -179,8 +179,7 @@ def use_all_devices() -> int:
     if not tf.distribute.has_strategy():
         strategy = tf.distribute.MirroredStrategy()
         reduce, parts = strategy.reduce, strategy.experimental_local_results
-        # Keras takes the mean of a batch to see its shapes, as floats; the
-        # model takes bytes, and a mask has no mean.
+        # Keras takes the mean of a batch to see its shapes; bytes have none.
         strategy.reduce = lambda op, value, axis: (
             tf.nest.map_structure(lambda part: parts(part)[0], value)
             if isinstance(value, tuple)

@@ -85,72 +85,72 @@ class Backup(keras.callbacks.Callback):
         # `CSVLogger` opens its file before this callback is asked anything.
         self.folder.mkdir(parents=True, exist_ok=True)
         self.weights = self.folder / "model.weights.h5"
-        self.resume = list(resume)
-        names = [type(callback).__name__ for callback in self.resume]
-        self.about = json.loads(json.dumps({**about, "resume": names}))
-        self.epoch, self.finished = 0, False
-        self.source, self.counters = None, []
-        self.saved_at, self.seconds = -math.inf, 0.0
+        self.about = json.loads(json.dumps(about))
+        self.resume = {
+            f"{type(callback).__name__} {index}": callback
+            for index, callback in enumerate(resume)
+        }
+        self.epoch, self.finished, self.due = 0, False, -math.inf
+        self.source, self.counters = None, {}
         if not (self.folder / "about.json").exists():
             self._begin(attached)
         self._find()
-        self._cut_history()
+        history = self.folder / "history.csv"
+        if history.exists():
+            with checkpoint.replacing(history) as partial:
+                partial.write_text(rows(history, self.epoch))
 
     def _begin(self, attached):
         """Begins with an empty folder, or with a copy of the one attached."""
         # Scratch may hold checkpoints of a folder that was deleted.
         self._remove_checkpoints()
-        paths = Path(attached).iterdir() if attached else []
-        # What says that a copy is complete comes last.
-        for path in sorted(paths, key=lambda path: path.name == "about.json"):
-            _copy(path, self.folder)
+        # What says that the copy is complete comes last.
+        for pattern in ("checkpoint-*", "*.h5", "*.csv", "about.json"):
+            for path in Path(attached).glob(pattern) if attached else ():
+                _copy(path, self.folder)
 
     def _find(self):
         """Finds what to resume from: what is finished, else the newest."""
         if self.weights.exists():
             about = read_about(self.folder)
-            self.epoch, self.finished = about.pop("epochs"), True
-            return check_same(self.about, about, self.folder)
+            self.epoch, self.finished = about["epochs"], True
+            now = {"epochs": self.epoch, **self.about}
+            return check_same(now, about, self.folder)
         paths = self._checkpoints("checkpoint-*.npz")
         for path in sorted(paths, key=lambda path: path.name, reverse=True):
             record = checkpoint.read_record(path)
             if record:
-                check_same(self.about, record["about"], path)
                 self.source, self.counters = path, record["counters"]
+                now = {**self.about, "resume": [*self.resume]}
+                saved = {**record["about"], "resume": [*self.counters]}
+                check_same(now, saved, path)
                 self.epoch, self.finished = record["epoch"], record["finished"]
                 return
         if paths:
             raise ValueError(
                 "Training resumes from a whole checkpoint: delete the folder "
-                f"to begin anew. Received: damaged files in {self.folder}"
+                f"to begin anew. Received: only damaged ones in {self.folder}"
             )
 
-    def _cut_history(self):
-        """Drops the rows of epochs that will be trained again."""
-        path = self.folder / "history.csv"
-        if path.exists():
-            with checkpoint.replacing(path) as partial:
-                partial.write_text(rows(path, self.epoch))
-
     def on_train_begin(self, logs=None):
-        epochs, self.next_epoch = self.params["epochs"], self.epoch
+        epochs, self.first = self.params["epochs"], self.epoch
         if self.finished:
             check_same({"epochs": epochs}, {"epochs": self.epoch}, self.folder)
         if self.weights.exists():
             return
-        self.fresh = [_numbers(callback) for callback in self.resume]
+        self.fresh = self._numbers()
         if self.source:
             checkpoint.restore(self.source, self._variables())
-        for callback, counters in zip(self.resume, self.counters, strict=False):
-            vars(callback).update(counters)
+        for name, counters in self.counters.items():
+            vars(self.resume[name]).update(counters)
         with checkpoint.replacing(self.folder / "about.json") as partial:
             partial.write_text(json.dumps({**self.about, "epochs": epochs}))
-        atexit.register(self.on_train_end)
+        atexit.register(_keep, self.scratch, self.folder)
 
     def on_epoch_begin(self, epoch, logs=None):
-        now, saved = ({"initial_epoch": e} for e in (epoch, self.next_epoch))
+        now, saved = {"initial_epoch": epoch}, {"initial_epoch": self.first}
         check_same(now, saved, self.folder)
-        self.next_epoch, self.steps = epoch + 1, 0
+        self.first, self.steps = epoch + 1, 0
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps = batch + 1
@@ -159,17 +159,16 @@ class Backup(keras.callbacks.Callback):
         # `TerminateOnNaN` ends an epoch early; the checkpoint before is better.
         if self.steps < self.params["steps"] or not math.isfinite(logs["loss"]):
             return
-        stopped = any(getattr(one, "stopped_epoch", 0) for one in self.resume)
-        epoch = self.params["epochs"] if stopped else epoch + 1
-        finished = epoch == self.params["epochs"]
-        due = time.monotonic() - self.saved_at >= SHARE * self.seconds
-        if due or finished or self.model.stop_training:
-            self._save(epoch, finished)
+        total, stopped = self.params["epochs"], self.model.stop_training
+        counters = self._numbers().values()
+        early = any(one.get("stopped_epoch") for one in counters)
+        epoch = total if early else epoch + 1
+        if epoch == total or stopped or time.monotonic() >= self.due:
+            self._save(epoch, finished=epoch == total)
 
     def on_train_end(self, logs=None):
-        """Has the newest checkpoint where it outlives the session."""
-        if self.source and self.source.exists() and not self.finished:
-            _copy(self.source, self.folder)
+        if not self.finished:
+            _keep(self.scratch, self.folder)
 
     def finish(self, model: keras.Model, best=None) -> bool:
         """Gives a model the weights of finished training, and saves them.
@@ -206,20 +205,33 @@ class Backup(keras.callbacks.Callback):
         # file of Keras holds.
         return [*model.variables, *model.optimizer.variables]
 
+    def _numbers(self):
+        """The attributes of callbacks that may count something."""
+        return {
+            name: {
+                attribute: value
+                for attribute, value in vars(callback).items()
+                # Keras turns the sign of `min_delta` when training begins.
+                if isinstance(value, (int, float)) and attribute != "min_delta"
+            }
+            for name, callback in self.resume.items()
+        }
+
     def _save(self, epoch, finished):
         started = time.monotonic()
         self.epoch, self.finished = epoch, finished
-        self.counters = [
-            dict(_numbers(callback).items() - fresh.items())
-            for callback, fresh in zip(self.resume, self.fresh, strict=True)
-        ]
+        # What was set by hand, such as `patience`, may differ when it resumes.
+        self.counters = {
+            name: dict(numbers.items() - self.fresh[name].items())
+            for name, numbers in self._numbers().items()
+        }
         names = ("about", "epoch", "finished", "counters")
         record = {name: getattr(self, name) for name in names}
         path = self.scratch / f"checkpoint-{epoch:06d}.npz"
         self._remove_checkpoints(keep=self.source)
         checkpoint.write(path, record, self._variables())
-        self.source, self.saved_at = path, time.monotonic()
-        self.seconds = self.saved_at - started
+        self.source, now = path, time.monotonic()
+        self.due = now + SHARE * (now - started)
 
     def _checkpoints(self, pattern):
         places = {self.folder, self.scratch}
@@ -231,17 +243,13 @@ class Backup(keras.callbacks.Callback):
                 path.unlink()
 
 
-def _numbers(callback) -> dict:
-    """The attributes of a callback that may count something."""
-    # Keras turns the sign of `min_delta` when training begins.
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if isinstance(value, (int, float)) and name != "min_delta"
-    }
+def _keep(scratch, folder):
+    """Has the newest checkpoint where it outlives the session."""
+    for path in sorted(scratch.glob("checkpoint-*.npz"))[-1:]:
+        if not (folder / path.name).exists():
+            _copy(path, folder)
 
 
 def _copy(path, folder):
-    if path.parent != folder:
-        with checkpoint.replacing(folder / path.name) as partial:
-            shutil.copyfile(path, partial)
+    with checkpoint.replacing(folder / path.name) as partial:
+        shutil.copyfile(path, partial)

@@ -18,10 +18,6 @@ def replacing(path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
-    except OSError as error:
-        if "No space left" in str(error):
-            error.add_note(f"Free some room and run the same again: {path}")
-        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -43,7 +39,7 @@ def write(path: Path, record: dict, variables: list) -> None:
 
 
 def read_record(path: Path) -> dict | None:
-    """The record of a checkpoint; `None` where any part of it is damaged."""
+    """The record of a checkpoint; `None` where the file is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             record = json.loads(archive.read("record.json"))

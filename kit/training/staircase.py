@@ -1,6 +1,6 @@
 """The learning rate of section 7."""
 
-import keras
+from keras.optimizers import schedules
 
 
 def staircase(
@@ -8,7 +8,7 @@ def staircase(
     batch_size: int,
     decay_examples: int = 2_000_000,
     decay_rate: float = 0.9,
-) -> keras.optimizers.schedules.LearningRateSchedule:
+) -> schedules.LearningRateSchedule:
     """Multiplies by `decay_rate` every `decay_examples` examples (section 7).
 
     Paper: every 2 M examples.  The released scripts say 4 M.
@@ -17,9 +17,7 @@ def staircase(
         learning_rate: At the start.
         batch_size: Examples a step.
     """
-    return keras.optimizers.schedules.ExponentialDecay(
-        learning_rate,
-        decay_steps=max(1, round(decay_examples / batch_size)),
-        decay_rate=decay_rate,
-        staircase=True,
+    steps = max(1, round(decay_examples / batch_size))
+    return schedules.ExponentialDecay(
+        learning_rate, steps, decay_rate, staircase=True
     )

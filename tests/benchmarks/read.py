@@ -1,16 +1,13 @@
-"""Reading: what a training step waits for.
+"""Reading shards: what a training step waits for.
 
 The reference is the usual reader of YouTube-8M kits: parse the record, turn
 all frames into float32 on the host, pad them to 300.  It is given the same
 parallel map, batching and prefetching.  All figures are videos (or snippets)
 a second with the files in the page cache; of several rounds, taken in turn,
 the best of each side counts, since anything else on the machine only slows.
-A pass takes half a second and more, or its start, 35 ms of TensorFlow's, would
-be a quarter of it.
 """
 
 import argparse
-import glob
 import os
 import tempfile
 import time
@@ -19,20 +16,23 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kit import data, pack
+from kit import data
+from kit.spec import YOUTUBE_8M
 from tests.benchmarks.report import ratio, table
-from tests.shards import Record
+from tests.shards import Record, write
 
 NUM_CLASSES = 3862
+BATCH = 128
 
 
 def read_snippets(argv):
-    """Five random frames of each video."""
+    """Five random frames of each video, shuffled."""
 
-    def ours(shards):
-        return data.videos(
-            shards, num_classes=NUM_CLASSES, num_frames=5, sampling="frames"
+    def ours(shards, count):
+        snippets = data.Snippets(
+            shards, YOUTUBE_8M, NUM_CLASSES, contiguous=False, batch_size=BATCH
         )
+        return lambda number: snippets.epoch(number, count // BATCH)
 
     _compare("read-snippets: 5 random frames, uint8", argv, ours)
 
@@ -40,45 +40,35 @@ def read_snippets(argv):
 def read_videos(argv):
     """All frames of each video, padded."""
 
-    def ours(shards):
-        return data.videos(shards, num_classes=NUM_CLASSES)
+    def ours(shards, count):
+        videos = data.videos(shards, YOUTUBE_8M, BATCH, num_classes=NUM_CLASSES)
+        return lambda number: videos
 
     _compare("read-videos: all frames, uint8, padded", argv, ours)
 
 
-def read_packed(argv):
-    """Packed snippets, shuffled; 200 a video, to hide the start."""
-
-    def ours(shards):
-        folder = os.path.join(os.path.dirname(shards[0]), "pack")
-        pack.pack_snippets(shards, folder, snippets=200, progress=False)
-        return pack.Snippets(folder).batches(
-            num_classes=NUM_CLASSES, shuffle=True
-        )
-
-    _compare("read-packed: packed snippets, shuffled", argv, ours, videos=1600)
-
-
-def _compare(title, argv, ours, videos=6400):
+def _compare(title, argv, ours):
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--videos", type=int, default=videos)
+    parser.add_argument("--videos", type=int, default=6400)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
+    count = options.videos
     with tempfile.TemporaryDirectory() as folder:
-        shards = _write_shards(folder, options.videos)
-        size = sum(map(os.path.getsize, shards)) / options.videos
-        sides = {
-            "raw records": _raw(shards),
-            "reference": _reference(shards),
-            "ours": ours(shards),
-        }
-        best, used = dict.fromkeys(sides, 0.0), dict.fromkeys(sides, np.inf)
-        for _ in range(options.rounds):
+        shards = write_shards(folder, count)
+        size = sum(map(os.path.getsize, shards)) / count
+        raw, reference = _raw(shards), _reference(shards)
+        epoch = ours(shards, count)
+        best, used = {}, {}
+        for number in range(options.rounds):
+            sides = {
+                "raw records": raw,
+                "reference": reference,
+                "ours": epoch(number),
+            }
             for name, dataset in sides.items():
                 speed, processor = _measure(dataset)
-                best[name] = max(best[name], speed)
-                used[name] = min(used[name], processor)
-    header = ["", "examples/s", "MB/s of records", "share of raw", "core us"]
+                best[name] = max(best.get(name, 0.0), speed)
+                used[name] = min(used.get(name, np.inf), processor)
     rows = [
         [
             name,
@@ -89,62 +79,44 @@ def _compare(title, argv, ours, videos=6400):
         ]
         for name, speed in best.items()
     ]
+    header = ["", "examples/s", "MB/s of records", "share of raw", "core us"]
     table(title, header, rows)
-    if "packed" in title:
-        print("For a pack, MB/s counts the records it stands in for.")
     ratio(best["ours"] / best["reference"])
 
 
 def _measure(dataset) -> tuple[float, float]:
     """Examples a second of one pass, its start included, and the seconds of
     processor, of all cores together, that an example took."""
-    start, processor, count = time.perf_counter(), _processor(), 0
+    start, processor, count = time.perf_counter(), time.process_time(), 0
     for batch in dataset:
         count += len(tf.nest.flatten(batch)[0])
     seconds = time.perf_counter() - start
-    return count / seconds, (_processor() - processor) / count
+    return count / seconds, (time.process_time() - processor) / count
 
 
-def _processor() -> float:
-    """Seconds of processor of this process and, on Linux, its children."""
-    total = time.process_time()
-    for path in glob.glob("/proc/self/task/*/children"):
-        for child in Path(path).read_text().split():
-            fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1]
-            ticks = sum(map(int, fields.split()[11:13]))
-            total += ticks / os.sysconf("SC_CLK_TCK")
-    return total
-
-
-def _write_shards(folder, count, shards=4):
+def write_shards(folder, count, shards=4) -> list[str]:
     """Videos of true size: 120 to 300 frames of 1,024 and 128 bytes."""
     rng = np.random.default_rng(0)
-    made = []
-    for at in range(count):
-        frames = int(rng.integers(120, 301))
-        made.append(
-            Record(
-                video_id=f"{at:04d}".encode(),
+
+    def videos(shard):
+        for number in range(shard, count, shards):
+            frames = int(rng.integers(120, 301))
+            yield Record(
+                video_id=f"{number:04d}".encode(),
                 rgb=[rng.bytes(1024) for _ in range(frames)],
                 audio=[rng.bytes(128) for _ in range(frames)],
                 labels=rng.choice(NUM_CLASSES, 3, replace=False).tolist(),
             )
-        )
-    base = tf.io.gfile.join(folder, "train")
-    os.makedirs(base)
-    paths = []
-    for shard in range(shards):
-        path = os.path.join(base, f"train{shard:04d}.tfrecord")
-        with tf.io.TFRecordWriter(path) as writer:
-            for one in made[shard::shards]:
-                writer.write(one.serialized())
-        paths.append(path)
-    return paths
+
+    return [
+        write(Path(folder, f"train{shard:04d}.tfrecord"), videos(shard))
+        for shard in range(shards)
+    ]
 
 
 def _raw(shards):
     """The records alone, not even parsed."""
-    return tf.data.TFRecordDataset(shards).map(tf.strings.length).batch(128)
+    return tf.data.TFRecordDataset(shards).map(tf.strings.length).batch(BATCH)
 
 
 def _reference(shards):
@@ -180,6 +152,6 @@ def _reference(shards):
     return (
         tf.data.TFRecordDataset(shards)
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(128)
+        .batch(BATCH)
         .prefetch(2)
     )
