@@ -1,15 +1,10 @@
 """Whatever happens to training, run again it ends with the same bits."""
 
-import contextlib
 import errno
-import os
-import random
 import shutil
 import subprocess
 import sys
-import time
 
-import h5py
 import keras
 import numpy as np
 import pytest
