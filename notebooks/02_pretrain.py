@@ -193,6 +193,8 @@ def compile_member(name):
 # %%
 limit = training.TimeLimit(hours)
 runtime.spread("02_pretrain", members, globals(), output_dir)
+
+# %%
 for name in members:
     if limit.reached:
         break

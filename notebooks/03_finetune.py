@@ -168,6 +168,8 @@ def compile_member(name):
 # %%
 limit = training.TimeLimit(hours)
 runtime.spread("03_finetune", members, globals(), output_dir)
+
+# %%
 for name in members:
     if limit.reached:
         break
