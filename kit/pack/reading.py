@@ -90,10 +90,9 @@ class Pack:
             )
         self._offsets = np.cumsum(sizes) - sizes
         ids, starts, counts = self._table
-        chosen = part.select(ids)
+        self._rows = np.flatnonzero(part.select(ids))
         visible = starts + self.context < counts
-        self._rows = np.flatnonzero(chosen)
-        self._visible = np.flatnonzero(chosen & visible)
+        self._visible = self._rows[visible[self._rows]]
         if not len(self._visible):
             raise ValueError(
                 "A pack must hold rows of this part: pack frame-level shards "

@@ -134,6 +134,11 @@ def spread(
             failed = list(filter(None, pool.map(run, members)))
         finally:
             os.close(our_end)
+    _check(failed)
+
+
+def _check(failed):
+    """Raises `ValueError` with what went wrong with members, if anything."""
     if failed:
         raise ValueError(
             "Every member must run without an error: mend what the end of its "
