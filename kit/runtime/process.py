@@ -98,14 +98,12 @@ def spread(
     Raises:
         ValueError: Where a process failed; the others are waited for first.
     """
-    script = Path(kit.__file__).resolve().parents[1] / "notebooks" / notebook
-    script = Path(parameters.get("__file__", f"{script}.py"))
+    script = _script(notebook, parameters)
     gpus = sum(d.startswith("gpu") for d in keras.distribution.list_devices())
     if min(gpus, len(members)) < 2 or not script.exists():
         return
     print(f"{len(members)} members on {gpus} GPUs, each by {script}")
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1,2,3,4,5,6,7"
-    free = visible.split(",")[:gpus]
+    free = _visible_gpus()[:gpus]
     deadline = time.monotonic() + 3600 * parameters.get("hours", math.inf)
     lifeline, our_end = os.pipe()
 
@@ -126,8 +124,7 @@ def spread(
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu, SPREAD: "yes"},
             )
         free.append(gpu)
-        *_, last = ["", *log.read_text(errors="replace").splitlines()]
-        return f"{member}: {last} ({log})" if ended.returncode else ""
+        return _problem(member, log) if ended.returncode else ""
 
     with open(lifeline), ThreadPoolExecutor(len(free)) as pool:
         try:
@@ -135,6 +132,24 @@ def spread(
         finally:
             os.close(our_end)
     _check(failed)
+
+
+def _script(notebook, parameters):
+    """The notebook as a script: itself, or the one beside the kit."""
+    beside = Path(kit.__file__).resolve().parents[1] / "notebooks" / notebook
+    return Path(parameters.get("__file__", f"{beside}.py"))
+
+
+def _visible_gpus():
+    """What `CUDA_VISIBLE_DEVICES` names, or the first eight."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1,2,3,4,5,6,7"
+    return visible.split(",")
+
+
+def _problem(member, log):
+    """The member whose process failed, with the last line of its log."""
+    *_, last = ["", *log.read_text(errors="replace").splitlines()]
+    return f"{member}: {last} ({log})"
 
 
 def _check(failed):
