@@ -21,10 +21,9 @@ COMPETITION = "youtube8m-2019"
 # No GPU makes these faster, and a session with one spends the week's quota.
 WITHOUT_GPU = ("01_explore_data", "05_ensemble")
 TEXT = f"""
-Accept the rules at https://www.kaggle.com/c/{COMPETITION}/rules first, unless
-DATA=sample. Then, with `pip install kaggle` and its token, upload the kit once
-(later: `kaggle datasets version ... -m new`), and push each notebook when the
-status of the last is `complete`:
+Accept the rules at https://www.kaggle.com/c/{COMPETITION}/rules, unless
+DATA=sample, and `pip install kaggle`. Push each notebook when the status of the
+last is `complete`. A newer kit: `kaggle datasets version ... -m new`.
 
 kaggle datasets create -p {FOLDER / KIT} --dir-mode zip"""
 
@@ -106,10 +105,7 @@ def _write(path, content):
 
 if __name__ == "__main__":
     owner, data = sys.argv[1:]
-    try:
-        kernels = pack(owner, data.replace(",", " ").split())
-    except ValueError as error:
-        sys.exit(str(error))
+    kernels = pack(owner, data.replace(",", " ").split())
     print(TEXT)
     for kernel in kernels:
         place = FOLDER / Path(kernel["code_file"]).stem
