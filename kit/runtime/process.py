@@ -98,67 +98,49 @@ def spread(
     Raises:
         ValueError: Where a process failed; the others are waited for first.
     """
-    script = _script(notebook, parameters)
+    script = Path(kit.__file__).resolve().parents[1] / "notebooks" / notebook
+    script = Path(parameters.get("__file__", f"{script}.py"))
     gpus = sum(d.startswith("gpu") for d in keras.distribution.list_devices())
     if min(gpus, len(members)) < 2 or not script.exists():
         return
     print(f"{len(members)} members on {gpus} GPUs, each by {script}")
-    free = _visible_gpus()[:gpus]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1,2,3,4,5,6,7"
+    free = visible.split(",")[:gpus]
     deadline = time.monotonic() + 3600 * parameters.get("hours", math.inf)
     lifeline, our_end = os.pipe()
 
     def run(member):
-        """Waits for the process of a member; what went wrong, or nothing."""
         hours = (deadline - time.monotonic()) / 3600
         if hours <= 0:
             return ""
         gpu, log = free.pop(0), Path(output_dir, member, f"{notebook}.log")
         print(f"{member}: GPU {gpu}, {log}", flush=True)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
-            ended = subprocess.run(
-                _command(script, {**parameters, "members": member}, hours),
-                stdin=lifeline,
-                stdout=file,
-                stderr=file,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu, SPREAD: "yes"},
-            )
+        command = _command(script, {**parameters, "members": member}, hours)
+        problem = _run(command, log, gpu, lifeline)
         free.append(gpu)
-        return _problem(member, log) if ended.returncode else ""
+        return problem
 
     with open(lifeline), ThreadPoolExecutor(len(free)) as pool:
         try:
             failed = list(filter(None, pool.map(run, members)))
         finally:
             os.close(our_end)
-    _check(failed)
-
-
-def _script(notebook, parameters):
-    """The notebook as a script: itself, or the one beside the kit."""
-    beside = Path(kit.__file__).resolve().parents[1] / "notebooks" / notebook
-    return Path(parameters.get("__file__", f"{beside}.py"))
-
-
-def _visible_gpus():
-    """What `CUDA_VISIBLE_DEVICES` names, or the first eight."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1,2,3,4,5,6,7"
-    return visible.split(",")
-
-
-def _problem(member, log):
-    """The member whose process failed, with the last line of its log."""
-    *_, last = ["", *log.read_text(errors="replace").splitlines()]
-    return f"{member}: {last} ({log})"
-
-
-def _check(failed):
-    """Raises `ValueError` with what went wrong with members, if anything."""
     if failed:
         raise ValueError(
             "Every member must run without an error: mend what the end of its "
             f"log says, and run the same again. Received: {'; '.join(failed)}"
         )
+
+
+def _run(command, log, gpu, lifeline) -> str:
+    """Runs a command on a GPU; what it said last, if it failed."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu, SPREAD: "yes"}
+    with log.open("a") as file:
+        streams = {"stdin": lifeline, "stdout": file, "stderr": file}
+        ended = subprocess.run(command, env=environment, **streams)
+    *_, last = ["", *log.read_text(errors="replace").splitlines()]
+    return f"{log.parent.name}: {last} ({log})" if ended.returncode else ""
 
 
 def _command(script, parameters, hours):
