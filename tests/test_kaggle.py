@@ -87,12 +87,6 @@ def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
         assert metadata["kernel_sources"] == before
 
 
-def test_for_the_sample_no_data_are_attached(tmp_path, no_wheels):
-    for kernel in kaggle.pack("me", ["sample"], tmp_path / "k"):
-        assert kernel["competition_sources"] == []
-        assert kernel["dataset_sources"] == ["me/yt8m-segment-kit"]
-
-
 def test_the_command_builds_and_says_what_to_type_next(tmp_path, offline):
     done = subprocess.run(
         [sys.executable, "-m", "kit.runtime.kaggle", "me", "a/b, c/d"],
@@ -133,7 +127,9 @@ def test_an_older_folder_is_replaced_and_stays_where_building_fails(
         with pytest.raises(OSError, match="no network"):
             kaggle.pack("me", [], folder)
     assert (folder / "stale").exists()
-    kaggle.pack("you", [], folder)
+    for kernel in kaggle.pack("you", ["sample"], folder):
+        assert kernel["competition_sources"] == []
+        assert kernel["dataset_sources"] == ["you/yt8m-segment-kit"]
     assert not (folder / "stale").exists()
     assert "you/" in (folder / NAMES[0] / "kernel-metadata.json").read_text()
     assert os.listdir(tmp_path) == ["kaggle"]
@@ -202,63 +198,44 @@ def image(tmp_path_factory):
 
 def move(prefix, root, folder):
     """Puts `root` in place of an absolute path, wherever files have it."""
-    count = 0
     for path in [*folder.rglob("*.py"), *folder.rglob("*.ipynb")]:
         pattern = rf"(?<![\w.]){prefix}(?=/)"
-        text, times = re.subn(pattern, str(root), path.read_text())
-        path.write_text(text)
-        count += times
-    assert count
+        path.write_text(re.sub(pattern, str(root), path.read_text()))
 
 
 def upload(folder, place):
     """Unpacks the data set as Kaggle does what its client sends."""
-    place.mkdir(parents=True)
-    for path in folder.iterdir():
-        if path.is_dir():
-            archive = shutil.make_archive(place / path.name, "zip", path)
-            shutil.unpack_archive(archive, place / path.name)
-            Path(archive).unlink()
-        elif path.name != "dataset-metadata.json":
-            shutil.copy(path, place)
-
-
-def freeze(folder):
-    """Makes a mount that cannot be written, and the state to prove it by:
-    root may write in spite of permissions, but not without a trace."""
-    for path in [*folder.rglob("*"), folder]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+    ignored = shutil.ignore_patterns("kit", "notebooks", "*.json")
+    shutil.copytree(folder, place, ignore=ignored)
+    for name in ("kit", "notebooks"):
+        archive = shutil.make_archive(place / name, "zip", folder / name)
+        shutil.unpack_archive(archive, place / name)
+        os.unlink(archive)
 
 
 def listing(folder):
+    """All there is to see of it: root may write in spite of permissions, but
+    not without a trace."""
     paths = folder.rglob("*")
     return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in paths}
 
 
-@pytest.fixture
-def kaggle_host(tmp_path, image, sample, offline):
-    """A root in place of `/kaggle` with the kit and real shards attached."""
-    root = tmp_path / "kaggle"
-    mounts = root / "input"
-    packed = tmp_path / "packed"
-    kernels = kaggle.pack("me", ["you/test"], packed)
-    kit = mounts / "datasets" / "me" / kaggle.KIT
-    upload(packed / kaggle.KIT, kit)
-    move("/kaggle", root, kit)
+def attach(sample, mounts):
+    """Real shards as the competition and a user's data set show them."""
     competition = mounts / "competitions" / kaggle.COMPETITION
-    for split, part in {"train": "frame", "validate": "validate"}.items():
-        folder = "frame-sample" if split == "train" else "validate-sample"
-        place = competition / folder / part
-        place.mkdir(parents=True)
-        shutil.copy(Path(sample, split, f"{split}00.tfrecord"), place)
+    for shard in (
+        "frame-sample/frame/train00.tfrecord",
+        "validate-sample/validate/validate00.tfrecord",
+    ):
+        (competition / shard).parent.mkdir(parents=True)
+        (source,) = Path(sample).rglob(Path(shard).name)
+        shutil.copy(source, competition / shard)
     # Kaggle's vocabulary lists the segment classes alone.
     classes = pd.read_csv(Path(sample, "segment_label_ids.csv"))
     names = pd.read_csv(Path(sample, "vocabulary.csv"), keep_default_na=False)
     names = names[names["Index"].isin(classes["Index"])]
     names.to_csv(competition / "vocabulary.csv", index=False)
     shutil.copytree(Path(sample, "test"), mounts / "datasets/you/test")
-    freeze(mounts)
-    return root, packed, kernels, kit
 
 
 def run_kernel(python, notebook, root, parameters):
@@ -266,18 +243,14 @@ def run_kernel(python, notebook, root, parameters):
     move("/kaggle", root, notebook.parent)
     (root / "working").mkdir()
     before = listing(root / "input")
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    here = {"MPLBACKEND": "Agg", "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
     done = subprocess.run(
-        [python, "-c", RUNNER, notebook, parameters],
+        [python, "-B", "-c", RUNNER, notebook, parameters],
         capture_output=True,
         text=True,
         cwd=root / "working",
-        env={
-            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-            "MPLBACKEND": "Agg",
-            "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-            # A mount keeps no byte code either.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
+        env=kept | here,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert listing(root / "input") == before
@@ -285,8 +258,15 @@ def run_kernel(python, notebook, root, parameters):
 
 
 @pytest.mark.slow
-def test_the_notebooks_run_on_kaggle_in_a_chain(kaggle_host, image, sample):
-    root, packed, kernels, kit = kaggle_host
+def test_the_notebooks_run_on_kaggle_in_a_chain(
+    tmp_path, image, sample, offline
+):
+    root, packed = tmp_path / "kaggle", tmp_path / "packed"
+    kernels = kaggle.pack("me", ["you/test"], packed)
+    kit = root / "input" / "datasets" / "me" / kaggle.KIT
+    upload(packed / kaggle.KIT, kit)
+    move("/kaggle", root, kit)
+    attach(sample, root / "input")
     for name, kernel in zip(NAMES, kernels, strict=True):
         notebook = packed / name / kernel["code_file"]
         printed = run_kernel(image, notebook, root, quick(name))
@@ -295,7 +275,6 @@ def test_the_notebooks_run_on_kaggle_in_a_chain(kaggle_host, image, sample):
         output = root / "input" / "notebooks" / kernel["id"]
         output.parent.mkdir(exist_ok=True, parents=True)
         (root / "working").rename(output)
-        freeze(output)
     assert f"skopt: {kit}/scikit_optimize-" in printed
     assert all(member in printed for member in MEMBERS)
     classes = pd.read_csv(Path(sample, "segment_label_ids.csv"))["Index"]

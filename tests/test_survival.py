@@ -4,6 +4,7 @@ import errno
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -383,65 +384,16 @@ def test_a_history_cut_by_a_kill_is_whole_again(cut_off):
 DRILL = """
 import os, random, signal, sys, time
 from pathlib import Path
-from types import SimpleNamespace
 
-import keras
-import numpy as np
-import tensorflow as tf
-from kit import losses, models, presets, training
-from kit.spec import FrameSpec
+from kit.training import backup
+from tests.test_survival import Run
 
-EPOCHS, STEPS = 12, 2
-SCALE = {"spec": FrameSpec(8, 4), "scale": "tiny"}
-
-def batches(seed, *shape):
-    rng = np.random.default_rng(seed)
-    frames = rng.integers(256, size=(*shape, 60, 12), dtype="u1")
-    inputs = {"frames": frames, "mask": np.ones((*shape, 60), bool)}
-    return inputs, rng.integers(-1, 2, (*shape, 3), dtype="i1")
-
-def make_epoch(epoch, steps):
-    return tf.data.Dataset.from_tensor_slices(batches(epoch, steps, 8))
-
-def train(folder, attached=None):
-    keras.utils.set_random_seed(1)
-    model = presets.build(
-        "MixNeXtVLAD-60", class_ids=[1, 2, 5], seed=1, **SCALE
-    )
-    trainee = models.training_model(model)
-    trainee.compile(
-        keras.optimizers.Adam(training.staircase(1e-2, 8), clipnorm=1.0),
-        loss=losses.loss_for(model),
-    )
-    inputs, targets = batches(99, 40)
-    rated = SimpleNamespace(inputs=inputs, targets=targets)
-    best = Path(folder, "best.weights.h5")
-    keep_best = keras.callbacks.ModelCheckpoint(
-        best, "val_map", mode="max",
-        save_best_only=True, save_weights_only=True,
-    )
-    stop = keras.callbacks.EarlyStopping("val_map", mode="max", patience=6)
-    backup = training.Backup(folder, {}, [keep_best, stop], attached=attached)
-    trainee.fit(
-        training.epochs(make_epoch, backup.epoch, EPOCHS, STEPS),
-        epochs=EPOCHS, steps_per_epoch=STEPS, initial_epoch=backup.epoch,
-        shuffle=False, verbose=0,
-        callbacks=[
-            training.SegmentMAP(model, rated, batch_size=16),
-            keep_best, stop,
-            keras.callbacks.CSVLogger(Path(folder, "history.csv"), append=True),
-            backup,
-        ],
-    )
-    assert backup.finish(model, best)
-    np.savez(Path(folder, "weights.npz"), *map(np.array, model.get_weights()))
-
-def start(*arguments):
+def start(name, attached=None):
     # Imports are done, and nothing was computed that a fork would not survive.
     child = os.fork()
     if not child:
         try:
-            train(*arguments)
+            Run(folder / name, attached=attached).fit().finish()
             os._exit(0)
         finally:
             os._exit(1)
@@ -452,47 +404,41 @@ def end(child):
     assert status in (0, signal.SIGKILL), status
     return status == 0
 
-folder, kills, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-random.seed(seed)
-began = time.time()
-assert end(start(f"{folder}/whole"))
-whole = time.time() - began
-count = 0
-cut = f"{folder}/cut"
-while count < kills:
-    child = start(cut)
-    time.sleep(random.uniform(0.2, 1.0) * whole)
+def epochs():
+    path = folder / "cut" / "history.csv"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+random.seed(sys.argv[3])
+backup.SHARE = random.choice([0, 20])
+for kill in range(kills):
+    last = epochs() + random.randrange(3)
+    child = start("cut")
+    look = os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while epochs() <= last and not os.waitid(*look):
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.5))
     os.kill(child, signal.SIGKILL)
     if end(child):
         break
-    count += 1
-    print("killed with", sorted(path.name for path in Path(cut).glob("*")))
-    if count == kills // 2:
-        os.rename(cut, f"{folder}/attached")
-        assert end(start(f"{folder}/other", f"{folder}/attached"))
-        cut = f"{folder}/third"
-        os.rename(f"{folder}/attached", cut)
-assert end(start(cut))
+    print(kill, sorted(path.name for path in (folder / "cut").iterdir()))
+assert end(start("end", folder / "cut"))
 """
 
 
 @pytest.mark.slow
-def test_training_killed_by_a_signal_ends_with_the_same_bits(tmp_path):
-    """Of a member with dropout, batch normalisation and branches."""
+def test_training_killed_by_a_signal_ends_with_the_same_bits(
+    expected, tmp_path
+):
     done = subprocess.run(
-        [sys.executable, "-c", DRILL, str(tmp_path), "3", "1"],
+        [sys.executable, "-c", DRILL, str(tmp_path), "4", "1"],
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout
-    whole = tmp_path / "whole"
-    for other in ("other", "third"):
-        with np.load(whole / "weights.npz") as one:
-            with np.load(tmp_path / other / "weights.npz") as two:
-                assert one.files == two.files
-                same(
-                    *([file[name] for name in one.files] for file in (one, two))
-                )
-        assert training.history(whole).equals(
-            training.history(tmp_path / other)
-        )
+    model = build()
+    model.load_weights(tmp_path / "end" / "model.weights.h5")
+    same([np.array(w) for w in model.get_weights()], expected["best"])
+    table = training.history(tmp_path / "end")
+    assert table["val_map"].tolist() == [1, 2, 5, 4, 3]
