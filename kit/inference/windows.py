@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from kit.models import trace_predict
 from kit.spec import FrameSpec
 
 # Windows a call of the model.  Enough to keep a T4 busy, and few beside the
@@ -117,7 +118,7 @@ def predict(
         if stop - start < block:
             filled = np.arange(start, start + block) % total
             batch = {key: x[filled] for key, x in flat.items()}
-        _trace(model, batch)
+        trace_predict(model, [(batch,)])
         scores[start:stop] = model.predict_on_batch(batch)[: stop - start]
     return scores.reshape(*shape, scores.shape[1])
 
@@ -157,16 +158,3 @@ def _segments(mask, length, edges):
     kept = (number >= edges[0]) & (number < count - edges[1])
     rows, number = np.nonzero(occupied & kept)
     return rows, number * length
-
-
-def _trace(model, batch):
-    """Traces the model before its first call.
-
-    TensorFlow warns where calls trace too often, and would of the few calls
-    of the many models of a notebook, though each is traced once.
-    """
-    if keras.backend.backend() != "tensorflow" or model.predict_function:
-        return
-    model.make_predict_function()
-    if not model.run_eagerly:
-        model.predict_function.get_concrete_function([(batch,)])

@@ -33,6 +33,7 @@ from kit.models.endpoints import (
     classifier,
     frame_inputs,
     frame_spec,
+    trace_predict,
 )
 from kit.models.surgery import (
     restrict_classes,

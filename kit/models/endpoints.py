@@ -87,6 +87,19 @@ def frame_spec(model: keras.Model) -> FrameSpec:
     return find_layer(model, FrameFeatures).spec
 
 
+def trace_predict(model: keras.Model, data: list) -> None:
+    """Traces `predict_function` for data like these, where it was not yet.
+
+    TensorFlow warns where calls trace too often, and would of the many models
+    of a notebook, though each is traced once.
+    """
+    if keras.backend.backend() != "tensorflow" or model.predict_function:
+        return
+    model.make_predict_function()
+    if not model.run_eagerly:
+        model.predict_function.get_concrete_function(data)
+
+
 def find_layer(model: keras.Model, kind: type) -> keras.layers.Layer:
     """The first layer of a kind; `ValueError` where a model has none."""
     for layer in model.layers:

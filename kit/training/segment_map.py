@@ -48,6 +48,8 @@ class SegmentMAP(keras.callbacks.Callback):
 
     def evaluate(self) -> float:
         """MAP of the model as it is."""
+        batch = {key: x[: self.batch_size] for key, x in self.inputs.items()}
+        models.trace_predict(self.predictor, [batch])
         scores = self.predictor.predict(
             self.inputs, batch_size=self.batch_size, verbose=0
         )[: len(self.targets), self.columns]
