@@ -40,8 +40,8 @@ EXTRA := $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproj
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo lab test test-floor test-jax lint bench notebooks kaggle clean \
-	clean-outputs
+.PHONY: demo lab test test-slow test-floor test-jax lint bench notebooks \
+	kaggle clean clean-outputs
 
 # MEMBERS=BERTMean,GatedNetVLAD and DATA=/folder choose others than the sample's.
 demo: $(VENV)/ready
@@ -60,17 +60,21 @@ lab: $(VENV)/ready-lab
 	$(BIN)/python -m jupyterlab notebooks
 
 # On the CPU, also where there is a GPU: only there are runs the same to the bit.
-test test-floor test-jax: export CUDA_VISIBLE_DEVICES =
+test test-slow test-floor test-jax: export CUDA_VISIBLE_DEVICES =
 
 test: $(VENV)/ready-test
-	$(ALONE) $(BIN)/python $(PYTEST) $(FLAGS)
+	$(ALONE) $(BIN)/python $(PYTEST) -m "not slow" $(FLAGS)
+
+# Devices, Kaggle's mounts, kills of the whole chain: long, and seldom broken.
+test-slow: $(VENV)/ready-test
+	$(ALONE) $(BIN)/python $(PYTEST) -m slow $(FLAGS)
 
 # The oldest promised versions: the layers, saving, and a smoke run of the chain.
 test-floor:
 	$(MAKE) VENV=.venv-floor CONSTRAINTS="-c tests/floor.txt" .venv-floor/ready-test
 	$(ALONE) .venv-floor/bin/python $(PYTEST) tests/layers \
 		tests/test_models.py tests/test_presets.py tests/test_losses.py \
-		tests/test_export.py tests/test_chain.py $(FLAGS)
+		tests/test_export.py tests/test_chain.py -m "not slow" $(FLAGS)
 
 test-jax: $(VENV)/ready-test
 	$(ALONE) KERAS_BACKEND=jax $(BIN)/python $(PYTEST) tests/layers \

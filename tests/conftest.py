@@ -11,5 +11,5 @@ def sample(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """Slow tests begin, so that no worker waits for the last of another."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Groups begin, so that no worker waits for the last of another."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

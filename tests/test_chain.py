@@ -15,7 +15,7 @@ from kit import data, submission
 from tests import chain
 
 # One run serves all that looks at its results.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
+pytestmark = pytest.mark.xdist_group("chain")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_it_prints_no_warning(finished):
     assert not lines
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_gives_the_same_submission(
     finished, sample, tmp_path
 ):
@@ -110,6 +111,7 @@ def same_submissions(one, two):
         assert (one / path).read_bytes() == (two / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_read_only_copy_in_a_workspace_of_its_own(
     finished, sample, tmp_path
 ):
