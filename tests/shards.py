@@ -5,7 +5,7 @@ The records are built by `tf.train.SequenceExample` and written by
 can say what a reader must return.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +24,10 @@ class Record:
     audio: list
     labels: list | None = None
     starts: list = ()
-    ends: list | None = None
     classes: list = ()
     scores: list = ()
     id_key: str = "id"
     lists: tuple = ("rgb", "audio")
-    extra: dict = field(default_factory=dict)
 
     def but(self, **changes):
         return replace(self, **changes)
@@ -50,11 +48,8 @@ class Record:
         if self.labels is not None:
             context["labels"] = _ints(self.labels)
         if len(self.starts):
-            ends = self.ends
-            if ends is None:
-                ends = [start + 5 for start in self.starts]
             context["segment_start_times"] = _ints(self.starts)
-            context["segment_end_times"] = _ints(ends)
+            context["segment_end_times"] = _ints([s + 5 for s in self.starts])
             context["segment_labels"] = _ints(self.classes)
             context["segment_scores"] = tf.train.Feature(
                 float_list=tf.train.FloatList(value=self.scores)
@@ -66,7 +61,7 @@ class Record:
             for name in self.lists
         }
         return tf.train.SequenceExample(
-            context=tf.train.Features(feature={**context, **self.extra}),
+            context=tf.train.Features(feature=context),
             feature_lists=tf.train.FeatureLists(feature_list=lists),
         ).SerializeToString()
 
