@@ -22,13 +22,10 @@ def written():
 
 @pytest.fixture(scope="module")
 def shards(written, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("data") / "a"
     return [
-        write(
-            folder / "a" / f"validate{shard}.tfrecord",
-            written[10 * shard : 10 * shard + 10],
-        )
-        for shard in range(4)
+        write(folder / f"validate{n}.tfrecord", written[10 * n : 10 * n + 10])
+        for n in range(4)
     ]
 
 
@@ -191,12 +188,10 @@ class TestSnippets:
             snippets(shards, part=Holdout(0).holdout)
 
     @pytest.mark.parametrize("value", [0, 2.5])
-    @pytest.mark.parametrize(
-        "name", ["num_classes", "num_frames", "batch_size"]
-    )
-    def test_bad_numbers(self, shards, name, value):
-        with pytest.raises(ValueError, match=f"Received.*{name}={value!r}"):
-            snippets(shards, **{name: value})
+    def test_bad_numbers(self, shards, value):
+        for name in ("num_classes", "num_frames", "batch_size"):
+            with pytest.raises(ValueError, match=f"Received.*{name}={value!r}"):
+                snippets(shards, **{name: value})
 
 
 def test_every_reader_holds_out_the_same_videos(written, tmp_path):
@@ -740,11 +735,10 @@ class TestWriteShard:
         np.testing.assert_array_equal(frames, WHOLE[0]["frames"])
 
     def test_the_same_videos_give_the_same_bytes(self, tmp_path):
-        one, two = (
-            data.write_shard(tmp_path / f"train{n}.tfrecord", WHOLE, SPEC)
-            for n in range(2)
-        )
-        assert Path(one).read_bytes() == Path(two).read_bytes()
+        paths = [tmp_path / "train0.tfrecord", tmp_path / "train1.tfrecord"]
+        for path in paths:
+            data.write_shard(path, WHOLE, SPEC)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
 
     @pytest.mark.parametrize(
         ("wrong", "message"),

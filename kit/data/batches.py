@@ -148,8 +148,11 @@ class Snippets:
             shuffle = tf.random.experimental.stateless_shuffle
             paths = shuffle(examples.paths, [order, number])
             paths = tf.data.Dataset.from_tensor_slices(paths)
-            threads = {"num_parallel_calls": OPEN_SHARDS}
-            return paths.interleave(examples.records, OPEN_SHARDS, **threads)
+            return paths.interleave(
+                examples.records,
+                cycle_length=OPEN_SHARDS,
+                num_parallel_calls=OPEN_SHARDS,
+            )
 
         def choose(lists, count, index):
             return self._choose(lists, count, [choice, index])

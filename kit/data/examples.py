@@ -62,7 +62,7 @@ class Examples:
         if not self.problems:
             return records
         bad = [f"{path} record {number}" for path, number, *_ in self.problems]
-        return records.filter(lambda *it: tf.reduce_all(_name(*it) != bad))
+        return records.filter(lambda *one: tf.reduce_all(_name(*one) != bad))
 
     def parsed(self, records, length, choose):
         """The records of the part as true, inputs[, targets] and video id.
