@@ -5,7 +5,7 @@ The records are built by `tf.train.SequenceExample` and written by
 can say what a reader must return.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +24,10 @@ class Record:
     audio: list
     labels: list | None = None
     starts: list = ()
-    ends: list | None = None
     classes: list = ()
     scores: list = ()
     id_key: str = "id"
     lists: tuple = ("rgb", "audio")
-    extra: dict = field(default_factory=dict)
 
     def but(self, **changes):
         return replace(self, **changes)
@@ -50,23 +48,17 @@ class Record:
         if self.labels is not None:
             context["labels"] = _ints(self.labels)
         if len(self.starts):
-            ends = self.ends
-            if ends is None:
-                ends = [start + 5 for start in self.starts]
             context["segment_start_times"] = _ints(self.starts)
-            context["segment_end_times"] = _ints(ends)
+            context["segment_end_times"] = _ints([s + 5 for s in self.starts])
             context["segment_labels"] = _ints(self.classes)
-            context["segment_scores"] = tf.train.Feature(
-                float_list=tf.train.FloatList(value=self.scores)
-            )
-        lists = {
-            name: tf.train.FeatureList(
-                feature=[_bytes([frame]) for frame in getattr(self, name)]
-            )
-            for name in self.lists
-        }
+            scores = tf.train.FloatList(value=self.scores)
+            context["segment_scores"] = tf.train.Feature(float_list=scores)
+        lists = {}
+        for name in self.lists:
+            frames = [_bytes([frame]) for frame in getattr(self, name)]
+            lists[name] = tf.train.FeatureList(feature=frames)
         return tf.train.SequenceExample(
-            context=tf.train.Features(feature={**context, **self.extra}),
+            context=tf.train.Features(feature=context),
             feature_lists=tf.train.FeatureLists(feature_list=lists),
         ).SerializeToString()
 
@@ -79,29 +71,28 @@ def _ints(values):
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
-def records(count, seed=0, spec=TINY, num_classes=10, rated=True, prefix="v"):
-    """Random videos; ids differ for different prefixes."""
+def records(count, seed=0, rated=True, prefix="v"):
+    """Random videos of ten classes; ids differ for different prefixes."""
     rng = np.random.default_rng(seed)
     videos = []
     for number in range(count):
-        length = int(rng.integers(2, spec.max_frames + 1))
+        length = int(rng.integers(2, TINY.max_frames + 1))
         pairs = {
-            (5 * int(rng.integers(0, 5)), int(rng.integers(num_classes)))
+            (5 * int(rng.integers(0, 5)), int(rng.integers(10)))
             for _ in range(int(rng.integers(0, 5)) if rated else 0)
         }
         pairs = sorted(pairs)
-        labels = rng.choice(num_classes, rng.integers(1, 4), replace=False)
-        videos.append(
-            Record(
-                video_id=f"{prefix}{number:03d}".encode(),
-                rgb=[rng.bytes(spec.rgb) for _ in range(length)],
-                audio=[rng.bytes(spec.audio) for _ in range(length)],
-                labels=labels.tolist(),
-                starts=[start for start, _ in pairs],
-                classes=[class_id for _, class_id in pairs],
-                scores=[int(rng.integers(2)) for _ in pairs],
-            )
+        labels = rng.choice(10, rng.integers(1, 4), replace=False)
+        video = Record(
+            video_id=f"{prefix}{number:03d}".encode(),
+            rgb=[rng.bytes(TINY.rgb) for _ in range(length)],
+            audio=[rng.bytes(TINY.audio) for _ in range(length)],
+            labels=labels.tolist(),
+            starts=[start for start, _ in pairs],
+            classes=[class_id for _, class_id in pairs],
+            scores=[int(rng.integers(2)) for _ in pairs],
         )
+        videos.append(video)
     return videos
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -23,13 +22,10 @@ def written():
 
 @pytest.fixture(scope="module")
 def shards(written, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("data") / "a"
     return [
-        write(
-            folder / "a" / f"validate{shard}.tfrecord",
-            written[10 * shard : 10 * shard + 10],
-        )
-        for shard in range(4)
+        write(folder / f"validate{n}.tfrecord", written[10 * n : 10 * n + 10])
+        for n in range(4)
     ]
 
 
@@ -90,44 +86,24 @@ class TestVideos:
         sizes = {"rgb": 0, "audio": 0, name: getattr(TINY, name)}
         spec = FrameSpec(**sizes, max_frames=20)
         alone = [video.but(lists=(name,)) for video in written]
-        both = write(tmp_path / "both.tfrecord", written)
-        shard = write(tmp_path / "one.tfrecord", alone)
-        for row, video in zip(
-            read([shard, both], spec=spec), [*written, *written], strict=True
-        ):
+        shards = [
+            write(tmp_path / "one.tfrecord", alone),
+            write(tmp_path / "both.tfrecord", written),
+        ]
+        videos = [*written, *written]
+        for row, video in zip(read(shards, spec=spec), videos, strict=True):
             frames = b"".join(getattr(video, name))
             assert row[0][: len(video.rgb)].tobytes() == frames
-        with pytest.raises(ValueError, match="must have the frames"):
-            read(shard)
 
-    def test_uncommon_layouts_are_read_alike(self, written, tmp_path):
-        """Protobuf allows fields in any order, twice, or others beside."""
-        plain = written[0].serialized()
-        example = tf.train.SequenceExample.FromString(plain)
-        head = tf.train.SequenceExample(context=example.context)
-        tail = tf.train.SequenceExample(feature_lists=example.feature_lists)
-        example.feature_lists.feature_list["depth"].feature.add()
-        forms = [
-            plain,
-            tail.SerializeToString() + head.SerializeToString(),
-            plain + b"\x78\x05",  # an unknown field
-            example.SerializeToString(),
-        ]
-        first, *others = read(write(tmp_path / "train.tfrecord", forms))
-        for other in others:
-            for left, right in zip(first, other, strict=True):
-                np.testing.assert_array_equal(left, right)
-
-    @pytest.mark.parametrize(
-        "place", ["run[1] é/train a,b.tfrecord", "link/train.tfrecord"]
-    )
+    @pytest.mark.parametrize("place", ["run[1] é/train a,b", "link/train"])
     def test_odd_paths_and_a_video_of_one_frame(self, tmp_path, place):
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "real")
         video = Record(b"one", [b"12345678"], [b"1234"], [])
-        write(tmp_path / place, [video])
-        shards = data.list_shards(str((tmp_path / place).parent), "train")
-        ((frames, mask, targets, _),) = read(shards)
+        path = Path(write(tmp_path / f"{place}.tfrecord", [video]))
+        ((frames, mask, targets, _),) = read(
+            data.list_shards(path.parent, "train")
+        )
         assert mask.sum() == 1 and frames[0].tobytes() == b"123456781234"
         assert not targets.any()
 
@@ -196,8 +172,7 @@ class TestSnippets:
         first = epoch(0, seed=4)
         tf.random.set_seed(7)  # somebody else's
         assert first == epoch(0, seed=4)
-        others = [epoch(1, seed=4), epoch(0, seed=5), epoch(4, seed=0)]
-        for other in others:
+        for other in (epoch(1, seed=4), epoch(0, seed=5), epoch(4, seed=0)):
             same = sum(a == b for a, b in zip(first, other, strict=True))
             assert same < 10
 
@@ -212,62 +187,46 @@ class TestSnippets:
         with pytest.raises(ValueError, match="must hold a video of the part"):
             snippets(shards, part=Holdout(0).holdout)
 
-    @pytest.mark.parametrize(
-        "name", ["num_classes", "num_frames", "batch_size"]
-    )
-    @pytest.mark.parametrize("value", [0, 2.5, "3"])
-    def test_bad_numbers(self, shards, name, value):
-        with pytest.raises(ValueError, match=f"Received.*{name}={value!r}"):
-            snippets(shards, **{name: value})
+    @pytest.mark.parametrize("value", [0, 2.5])
+    def test_bad_numbers(self, shards, value):
+        for name in ("num_classes", "num_frames", "batch_size"):
+            with pytest.raises(ValueError, match=f"Received.*{name}={value!r}"):
+                snippets(shards, **{name: value})
 
 
-class TestHoldout:
-    """No held-out video reaches training, whatever the shards are called."""
-
-    def ids(self, shards, part, by_frame):
-        """What each reader gives of a part."""
-        whole = snippets(shards, 60, num_frames=20, part=part)
-        return [
-            {row[3] for row in read(shards, part=part)},
-            {by_frame[row[0][0].tobytes()] for row in rows(whole)},
-            {
-                name.encode()
-                for name in data.ratings(shards, TINY, part=part)["video_id"]
-            },
-        ]
-
-    def test_every_reader_cuts_alike(self, written, tmp_path):
-        rated = [v.but(starts=[0], classes=[1], scores=[1]) for v in written]
-        shards = [
-            write(tmp_path / name, rated[n::3])
-            for n, name in enumerate(
-                ["2/trainpj.tfrecord", "3/train0.tfrecord", "train1.tfrecord"]
-            )
-        ]
-        by_frame = {v.frames[0].tobytes(): v.video_id for v in written}
-        listed = np.array([video.video_id for video in written])
-        holdout = Holdout(fraction=0.4, seed=2)
-        parts = [holdout.training, holdout.checkpoint, holdout.ensemble]
-        for part in parts:
-            expected = set(listed[part.select(listed)].tolist())
-            assert len(expected) > 3
-            for ids in self.ids(shards, part, by_frame):
-                assert ids == expected
+def test_every_reader_holds_out_the_same_videos(written, tmp_path):
+    """Whatever the shards are called."""
+    rated = [v.but(starts=[0], classes=[1], scores=[1]) for v in written]
+    names = ["2/trainpj.tfrecord", "3/train0.tfrecord", "train1.tfrecord"]
+    shards = [
+        write(tmp_path / name, rated[number::3])
+        for number, name in enumerate(names)
+    ]
+    by_frame = {v.frames[0].tobytes(): v.video_id for v in written}
+    listed = np.array([video.video_id for video in written])
+    holdout = Holdout(fraction=0.4, seed=2)
+    for part in (holdout.training, holdout.checkpoint, holdout.ensemble):
+        expected = set(listed[part.select(listed)].tolist())
+        assert len(expected) > 3
+        assert {row[3] for row in read(shards, part=part)} == expected
+        whole = rows(snippets(shards, 60, num_frames=20, part=part))
+        assert {by_frame[row[0][0].tobytes()] for row in whole} == expected
+        ids = data.ratings(shards, TINY, part=part)["video_id"]
+        assert {name.encode() for name in ids} == expected
 
 
 class TestRatings:
     def test_all_of_them(self, shards, written):
-        expected = pd.DataFrame(
-            [
-                (video.video_id.decode(), *rating)
-                for video in written
-                for rating in video.ratings
-            ],
-            columns=["video_id", "start", "label", "score"],
-        )
+        expected = [
+            [video.video_id.decode(), *rating]
+            for video in written
+            for rating in video.ratings
+        ]
         # Some are of segments beyond the last frame.
         assert any(s >= len(v.rgb) for v in written for s in v.starts)
-        pd.testing.assert_frame_equal(data.ratings(shards, TINY), expected)
+        found = data.ratings(shards, TINY)
+        assert list(found) == ["video_id", "start", "label", "score"]
+        assert found.to_numpy().tolist() == expected
 
     def test_none(self, tmp_path):
         shard = write(tmp_path / "test.tfrecord", records(3, rated=False))
@@ -298,9 +257,8 @@ class TestRatings:
         shard = write(tmp_path / "validate.tfrecord", [GOOD, bad])
         with pytest.raises(ValueError, match=r"record=1, field='segment_start"):
             data.ratings(shard, TINY)
-        with pytest.warns(
-            UserWarning, match="1 left out, .* record 1, segment"
-        ):
+        words = "1 left out, .* record 1, segment"
+        with pytest.warns(UserWarning, match=words):
             found = data.ratings(shard, TINY, on_error="skip")
         assert found["video_id"].unique().tolist() == ["good"]
 
@@ -331,12 +289,9 @@ def edited(edit):
     return example.SerializeToString()
 
 
-def as_numbers(kind):
-    def edit(context, lists):
-        for frame in lists["rgb"].feature:
-            getattr(frame, kind).value.extend([1] * 8)
-
-    return edited(edit)
+def floats(context, lists):
+    for frame in lists["rgb"].feature:
+        frame.float_list.value.extend([1] * 8)
 
 
 def renamed(context, lists):
@@ -344,13 +299,13 @@ def renamed(context, lists):
     del lists["audio"]
 
 
-def video_level():
-    example = tf.train.Example()
-    example.features.feature["id"].bytes_list.value.append(b"good")
-    example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 8)
-    return example.SerializeToString()
+def video_level(context, lists):
+    context["mean_rgb"].float_list.value.extend([0.5] * 8)
+    del lists["rgb"], lists["audio"]
 
 
+SHORT = GOOD.but(rgb=[*GOOD.rgb[1:], b"short"])
+LONG = GOOD.but(rgb=[b"r" * 8] * 21, audio=[b"a" * 4] * 21)
 # What is wrong -> field named, words of the rule or remedy, and the record.
 BAD = {
     "no rgb": ("rgb", "rgb=0 if there is none", GOOD.but(lists=("audio",))),
@@ -359,88 +314,39 @@ BAD = {
         "found ['audio_embedding', 'rgb']",
         edited(renamed),
     ),
-    "floats": ("rgb", "float_list: quantise", as_numbers("float_list")),
-    "integers": ("rgb", "int64_list: quantise", as_numbers("int64_list")),
-    "video-level": ("rgb", "download the frame-level", video_level()),
-    "short frame": ("rgb", "8 bytes", GOOD.but(rgb=[*GOOD.rgb[1:], b"short"])),
-    "wide frames": (
-        "rgb",
-        "give the `FrameSpec`",
-        GOOD.but(rgb=[b"r" * 9] * 6),
-    ),
-    "two in a frame": (
-        "rgb",
-        "found [8, 1]",
-        edited(
-            lambda _, lists: (
-                lists["rgb"].feature[1].bytes_list.value.append(b"x")
-            )
-        ),
-    ),
+    "floats": ("rgb", "float_list: quantise", edited(floats)),
+    "video-level": ("rgb", "download the frame-level", edited(video_level)),
+    "short frame": ("rgb", "8 bytes", SHORT),
+    "wide": ("rgb", "give the `FrameSpec`", GOOD.but(rgb=[b"r" * 9] * 6)),
     "unequal": ("rgb", "found [5, 6]", GOOD.but(audio=[b"a" * 4] * 5)),
     "no frames": ("rgb", "1 to 20 frames", GOOD.but(rgb=[], audio=[])),
-    "long": (
-        "rgb",
-        "more `max_frames`",
-        GOOD.but(rgb=[b"r" * 8] * 21, audio=[b"a" * 4] * 21),
-    ),
+    "long": ("rgb", "more `max_frames`", LONG),
     "no labels": ("labels", "as `train` has", GOOD.but(labels=None)),
     "label": ("labels", "`num_classes` of these", GOOD.but(labels=[3, 10])),
     "negative label": ("labels", "lie in 0 to 9", GOOD.but(labels=[-1])),
-    "labels kind": (
-        "labels",
-        "must be a int64_list",
-        edited(lambda context, _: context["labels"].float_list.value.append(1)),
-    ),
     "space": ("id", "submission can hold", GOOD.but(video_id=b"my video")),
-    "comma": ("id", "rename the video", GOOD.but(video_id=b"a,b")),
     "colon": ("id", "rename the video", GOOD.but(video_id=b"a:b")),
     "not UTF-8": ("id", "UTF-8", GOOD.but(video_id=b"\xff\xfe")),
     "empty id": ("id", "must have one", GOOD.but(video_id=b"")),
     "no id": ("id", "['labels', 'name', ", GOOD.but(id_key="name")),
-    "two ids": (
-        "id",
-        "must have one",
-        edited(lambda context, _: context["id"].bytes_list.value.append(b"x")),
-    ),
     "garbage": ("record", "serialized", b"\x0a\xff\xff\xff"),
 }
 # What only those see who look at ratings.
+START, CLASS = "segment_start_times", "segment_labels"
+SCORE = "segment_scores"
+TWICE = GOOD.but(starts=[5, 5], classes=[1, 1])
 BAD_RATINGS = {
-    "list lengths": ("segment_scores", "unequal", GOOD.but(scores=[1])),
-    "end lengths": ("segment_scores", "unequal", GOOD.but(ends=[5])),
-    "half a score": ("segment_scores", "0 or 1", GOOD.but(scores=[0, 0.5])),
-    "nan score": ("segment_scores", "0 or 1", GOOD.but(scores=[0, np.nan])),
-    "negative start": (
-        "segment_start_times",
-        "multiple of 5",
-        GOOD.but(starts=[-5, 0]),
-    ),
-    "odd start": (
-        "segment_start_times",
-        "multiple of 5",
-        GOOD.but(starts=[0, 7]),
-    ),
-    "rated class": (
-        "segment_labels",
-        "segment_label_ids.csv",
-        GOOD.but(classes=[1, -2]),
-    ),
-    "ratings disagree": (
-        "segment_scores",
-        "must agree",
-        GOOD.but(starts=[5, 5], classes=[1, 1]),
-    ),
+    "list lengths": (SCORE, "unequal", GOOD.but(scores=[1])),
+    "half a score": (SCORE, "0 or 1", GOOD.but(scores=[0, 0.5])),
+    "nan score": (SCORE, "0 or 1", GOOD.but(scores=[0, np.nan])),
+    "negative start": (START, "multiple of 5", GOOD.but(starts=[-5, 0])),
+    "odd start": (START, "multiple of 5", GOOD.but(starts=[0, 7])),
+    "class": (CLASS, "segment_label_ids.csv", GOOD.but(classes=[1, -2])),
+    "ratings disagree": (SCORE, "must agree", TWICE),
 }
 EVERY_BAD = {**BAD, **BAD_RATINGS}
 # TensorFlow refuses these itself: it names the file and the record, and why.
-BY_TENSORFLOW = {
-    "floats",
-    "integers",
-    "two in a frame",
-    "labels kind",
-    "garbage",
-}
+BY_TENSORFLOW = {"floats", "garbage"}
 
 
 @pytest.fixture(scope="module")
@@ -473,17 +379,12 @@ class TestBadRecords:
         shards = first + [bad_shards[name] for name in BAD]
         if reader == "videos":
             dataset = data.videos(shards, TINY, 1, num_classes=10)
-            steps = len(BAD) * 4 + 4
         else:
             dataset = snippets(shards, 110, num_frames=20, batch_size=1)
-            steps = 110
-        errors = {}
-        iterator = iter(dataset)
-        for _ in range(steps):
+        errors, iterator = {}, iter(dataset)
+        for _ in range(110):
             try:
-                next(iterator)
-            except StopIteration:
-                break
+                next(iterator, None)
             except tf.errors.InvalidArgumentError as error:
                 for name in BAD:
                     if bad_shards[name] in error.message:
@@ -500,9 +401,8 @@ class TestBadRecords:
         table = data.check(bad_shards.values(), TINY, num_classes=10)
         assert table["file"].tolist() == list(bad_shards.values())
         assert set(table["record"]) == {2}
-        for row, (field, words, _) in zip(
-            table.itertuples(), EVERY_BAD.values(), strict=True
-        ):
+        for name, row in zip(EVERY_BAD, table.itertuples(), strict=True):
+            field, words, _ = EVERY_BAD[name]
             assert row.field == field and words in row.problem
 
     def test_skipping_leaves_out_just_that(self, bad_shards):
@@ -517,15 +417,14 @@ class TestBadRecords:
         lines = str(warning.message).splitlines()
         assert len(lines) == 1 + len(bad_shards)
         for line, shard in zip(lines[1:], bad_shards.values(), strict=True):
-            assert line.startswith(
-                f"{shard}: 1 left out, the first is record 2"
-            )
+            start = f"{shard}: 1 left out, the first is record 2"
+            assert line.startswith(start)
         for row, video in zip(found, expected, strict=True):
             assert row[3] == video.video_id
             np.testing.assert_array_equal(row[0][row[1]], video.frames)
 
     @pytest.mark.parametrize(
-        "name", ["floats", "integers", "other name", "video-level", "garbage"]
+        "name", ["floats", "other name", "video-level", "garbage"]
     )
     def test_a_file_of_another_kind_is_told_at_once(self, tmp_path, name):
         _, words, bad = BAD[name]
@@ -552,9 +451,8 @@ class TestBadRecords:
         copy = tmp_path / "validate9.tfrecord"
         copy.write_bytes(Path(shards[0]).read_bytes())
         repeated = [shards[0], shards[1], str(copy)]
-        with pytest.raises(
-            ValueError, match=r"must occur once.*=0, field='id'"
-        ):
+        words = r"must occur once.*=0, field='id'"
+        with pytest.raises(ValueError, match=words):
             data.ratings(repeated, TINY)
         table = data.check(repeated, TINY)
         assert set(table["file"]) == {str(copy)}
@@ -563,48 +461,29 @@ class TestBadRecords:
             assert len(read(repeated, on_error="skip")) == 20
 
 
-def test_shards_are_named_each_once(shards):
+def test_bad_arguments(shards):
     for wrong in ([], [shards[0], shards[0]]):
-        with pytest.raises(
-            ValueError, match="at least one file, and each once"
-        ):
+        with pytest.raises(ValueError, match="at least one file, and each on"):
             data.videos(wrong, TINY)
-
-
-def test_an_unknown_way_of_meeting_errors(shards):
     for reader in (data.videos, data.ratings):
         with pytest.raises(ValueError, match="Received: on_error='ignore'"):
             reader(shards, TINY, on_error="ignore")
 
 
-def cut(content, start):
-    return content[: start + 30]
-
-
-def cut_in_length(content, start):
-    return content[: start + 5]
-
-
-def flip(content, start):
-    content[start + 30] ^= 16
-    return content
-
-
-def flip_length(content, start):
-    content[start] ^= 1
-    return content
-
-
 class TestDamagedFiles:
-    @pytest.fixture(params=[cut, cut_in_length, flip, flip_length])
+    @pytest.fixture(params=[("cut", 30), ("cut", 5), ("flip", 30), ("flip", 0)])
     def damaged(self, request, tmp_path):
-        """A good file, and one that is damaged at its record 3."""
+        """A good file, and one that is damaged in its record 3."""
         videos = records(6, prefix="d")
-        path = tmp_path / "train1.tfrecord"
-        write(path, videos)
-        start = sum(len(video.serialized()) + 16 for video in videos[:3])
+        path = Path(write(tmp_path / "train1.tfrecord", videos))
+        way, place = request.param
+        place += sum(len(video.serialized()) + 16 for video in videos[:3])
         content = bytearray(path.read_bytes())
-        path.write_bytes(request.param(content, start))
+        if way == "cut":
+            del content[place:]
+        else:
+            content[place] ^= 16
+        path.write_bytes(content)
         return [write(tmp_path / "train0.tfrecord", records(2)), str(path)]
 
     def test_the_rest_of_the_file_is_lost_and_said_to_be(self, damaged):
@@ -614,9 +493,8 @@ class TestDamagedFiles:
         with pytest.raises(tf.errors.InvalidArgumentError, match=words):
             read(damaged)
         table = data.check(damaged, TINY)
-        assert table[["file", "record", "field"]].to_numpy().tolist() == [
-            [damaged[1], 3, "record"]
-        ]
+        ((*place, _),) = table.to_numpy().tolist()
+        assert place == [damaged[1], 3, "record"]
         with pytest.warns(UserWarning, match="train1.*1 left out"):
             found = read(damaged, on_error="skip")
         ids = [video.video_id for video in records(3, prefix="d")]
@@ -626,7 +504,6 @@ class TestDamagedFiles:
         ("content", "words"),
         [
             (b"", "empty"),
-            (b"hello", "look what it is"),
             (b"<html>not a TFRecord</html>" * 100, "look what it is"),
             (gzip.compress(b"a shard", mtime=0), "decompress it first"),
         ],
@@ -658,11 +535,9 @@ class TestDamagedFiles:
         inputs = {n: keras.Input(shape, name=n) for n, shape in shapes.items()}
         model = keras.Model(inputs, keras.layers.Dense(10)(inputs["mask"]))
         model.compile("sgd", "mse")
-        options = {"num_frames": 20, "batch_size": 4}
-        with pytest.raises(
-            Exception, match=f"download.*file='{bad}', record=2"
-        ):
-            batches = snippets([good, bad], 3, **options)
+        batches = snippets([good, bad], 3, num_frames=20, batch_size=4)
+        words = f"download.*file='{bad}', record=2"
+        with pytest.raises(Exception, match=words):
             model.fit(batches, verbose=0, shuffle=False)
 
 
@@ -670,50 +545,44 @@ class TestListShards:
     @pytest.fixture
     def folder(self, tmp_path):
         for name in (
-            "a/trainpj.tfrecord",
-            "a/b/train0000.tfrecord",
-            "validate/validate0Z.tfrecord",
-            "test00.tfrecord",
-            "train0001.tfrecord.part",
-            "train.csv",
+            *("a/trainpj.tfrecord", "a/b/train0000.tfrecord"),
+            *("validate/validate0Z.tfrecord", "test00.tfrecord"),
+            *("train0001.tfrecord.part", "train.csv", "run[1]/train0.tfrecord"),
         ):
-            path = tmp_path / name
+            path = tmp_path / "data" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        return tmp_path
+        return tmp_path / "data"
 
-    def names(self, found):
-        return [os.path.basename(path) for path in found]
-
-    def test_a_folder(self, folder):
-        found = data.list_shards(folder, "train")
-        assert self.names(found) == ["train0000.tfrecord", "trainpj.tfrecord"]
-        assert self.names(data.list_shards(str(folder), "validate")) == [
-            "validate0Z.tfrecord"
-        ]
-
-    def test_globs_and_lists(self, folder):
-        for given in (
-            f"{folder}/*/train*",
-            f"{folder}/?/trainpj.tfrecord",
-            [f"{folder}/a/trainpj.tfrecord"],
-            [folder / "a" / "trainpj.tfrecord", f"{folder}/a/*pj*"],
-        ):
-            assert self.names(data.list_shards(given, "train"))[-1:] == [
-                "trainpj.tfrecord"
-            ]
-        assert len(data.list_shards(f"{folder}/**/train*", "train")) == 2
-
-    def test_a_relative_place(self, folder, monkeypatch):
+    @pytest.mark.parametrize(
+        ("given", "names"),
+        [
+            ("", ["train0000", "trainpj", "train0"]),
+            ("a", ["train0000", "trainpj"]),
+            ("run[1]", ["train0"]),
+            ("run*", ["train0"]),
+            ("*/train*", ["trainpj", "train0"]),
+            ("?/trainpj.tfrecord", ["trainpj"]),
+            ("a/b/../trainpj.tfrecord", ["trainpj"]),
+            ("a/**/train*", ["train0000", "trainpj"]),
+        ],
+    )
+    def test_places(self, folder, given, names, monkeypatch):
         monkeypatch.chdir(folder)
-        for given in ("a", ".", "./a/b"):
-            for path in data.list_shards(given, "train"):
-                assert os.path.isabs(path) and os.path.exists(path)
+        for place in (f"{folder}/{given}", f"./{given}", folder / given):
+            found = data.list_shards(place, "train")
+            assert [Path(path).stem for path in found] == names
+            assert all(map(os.path.isabs, found))
 
-    def test_a_folder_with_brackets_in_its_name(self, tmp_path):
-        write(tmp_path / "run[1]" / "train0.tfrecord", records(1))
-        assert len(data.list_shards(f"{tmp_path}/run[1]", "train")) == 1
-        assert len(data.list_shards(f"{tmp_path}/run*", "train")) == 1
+    def test_lists_and_splits(self, folder):
+        one = folder / "a" / "trainpj.tfrecord"
+        assert data.list_shards([one, f"{folder}/a/*pj*"], "train") == [
+            str(one)
+        ]
+        (found,) = data.list_shards(str(folder), "validate")
+        assert found == f"{folder}/validate/validate0Z.tfrecord"
+        with pytest.raises(ValueError, match=r"split='val'"):
+            data.list_shards(folder, "val")
 
     def test_a_linked_folder(self, folder, tmp_path):
         (tmp_path / "links").mkdir()
@@ -721,15 +590,13 @@ class TestListShards:
         assert len(data.list_shards(tmp_path / "links", "train")) == 2
 
     def test_a_bucket(self):
-        tf.io.gfile.makedirs("ram://listed/3/frame/train")
+        place = "ram://listed/3/frame/train"
+        tf.io.gfile.makedirs(place)
         for name in ("train00.tfrecord", "other.txt"):
-            path = f"ram://listed/3/frame/train/{name}"
-            with tf.io.gfile.GFile(path, "w") as file:
-                file.write("")
-        for given in ("ram://listed/3", "ram://listed/3/frame/train/train*"):
-            assert data.list_shards(given, "train") == [
-                "ram://listed/3/frame/train/train00.tfrecord"
-            ]
+            tf.io.write_file(f"{place}/{name}", "anything")
+        for given in ("ram://listed/3", f"{place}/train*"):
+            found = data.list_shards(given, "train")
+            assert found == [f"{place}/train00.tfrecord"]
         with pytest.raises(ValueError, match=r"without `\*\*`"):
             data.list_shards("ram://listed/**/train*", "train")
 
@@ -743,10 +610,6 @@ class TestListShards:
         for given in (bad, [folder, bad]):
             with pytest.raises(ValueError, match="must be there.*Received"):
                 data.list_shards(given, "train")
-
-    def test_an_unknown_split(self, folder):
-        with pytest.raises(ValueError, match=r"split='val'"):
-            data.list_shards(folder, "val")
 
 
 class TestClasses:
@@ -772,25 +635,28 @@ class TestClasses:
         assert f"{folder}/segment_label_ids.csv" in printed
         assert str(deep) in printed
 
-    def test_the_vocabulary_of_kaggle_alone(self, folder):
-        (folder / "vocabulary.csv").write_text("Index,Name\n3,Game\n")
+    @pytest.mark.parametrize(
+        ("name", "content", "expected"),
+        [
+            ("vocabulary.csv", "Index,Name\n3,Game\n", "Game"),
+            ("segment_label_ids.csv", "Index\n3\n", "class 3"),
+            # A mark of byte order and the line ends of Windows.
+            ("vocabulary.csv", "\ufeffIndex,Name\r\n3,Café\r\n", "Café"),
+        ],
+    )
+    def test_one_table(self, folder, name, content, expected):
+        (folder / name).write_bytes(content.encode())
         class_ids, names = data.read_classes(folder)
-        assert class_ids.tolist() == [3] and names == {3: "Game"}
-
-    def test_the_ids_alone(self, folder):
-        (folder / "segment_label_ids.csv").write_text("Index\n3\n")
-        assert data.read_classes(folder)[1] == {3: "class 3"}
+        assert class_ids.tolist() == [3] and names == {3: expected}
 
     def test_the_folder_above_is_looked_at_but_no_neighbour(self, folder):
-        with pytest.raises(
-            ValueError, match="must be known.*Received: data_dir"
-        ):
+        with pytest.raises(ValueError, match="must be known.*Received: data_"):
             data.read_classes(folder)
         (folder.parent / "vocabulary.csv").write_text("Index,Name\n1,Above\n")
-        for place in (folder, f"{folder}/*", f"{folder}/*/*.tfrecord"):
-            if place != folder:
-                (folder / "vocabulary.csv").write_text("Index,Name\n1,Above\n")
-            assert data.read_classes(place)[1] == {1: "Above"}
+        assert data.read_classes(folder)[1] == {1: "Above"}
+        (folder / "vocabulary.csv").write_text("Index,Name\n1,Inside\n")
+        for place in (f"{folder}/*", f"{folder}/*/*.tfrecord"):
+            assert data.read_classes(place)[1] == {1: "Inside"}
 
     def test_the_nearer_wins(self, folder):
         (folder.parent / "segment_label_ids.csv").write_text("Index\n500\n")
@@ -801,25 +667,16 @@ class TestClasses:
         deeper.write_text("Index,Name\n1,Deeper\n")
         assert data.read_classes(folder)[1] == {0: "Ours"}
 
-    def test_a_mark_of_byte_order_and_the_line_ends_of_windows(self, folder):
-        path = folder / "vocabulary.csv"
-        path.write_bytes("Index,Name\r\n1,Caf\u00e9\r\n".encode("utf-8-sig"))
-        class_ids, names = data.read_classes(folder)
-        assert class_ids.tolist() == [1] and names == {1: "Caf\u00e9"}
-
     @pytest.mark.parametrize(
         "content",
         [
             b"",
             b"Index,Name\n",
             b"Id,Name\n0,Game\n",
-            b"Index,Name\n0,Caf\xe9\n",
             "Index,Name\n0,Game\n".encode("utf-16"),
             b"Index,Name\n0,Game\n0,Again\n",
             b"Index,Name\n0.5,Game\n",
             b"Index,Name\n-1,Game\n",
-            b"Index,Name\nx,Game\n",
-            b"Index,Name\n,Game\n",
         ],
     )
     def test_a_table_that_cannot_be_used(self, folder, content):
@@ -828,7 +685,7 @@ class TestClasses:
             data.read_classes(folder)
 
 
-SPEC = FrameSpec(rgb=6, audio=2, max_frames=12, segment_frames=3)
+SPEC = FrameSpec(rgb=6, audio=2, max_frames=12, segment_frames=5)
 
 
 def video(name, count, **fields):
@@ -838,9 +695,9 @@ def video(name, count, **fields):
 
 
 WHOLE = [
-    video("one", 12, labels=[3, 1], ratings=[(0, 1, 1), (9, 3, 0)]),
+    video("one", 12, labels=[3, 1], ratings=[(0, 1, 1), (10, 3, 0)]),
     video("zwei", 1, labels=[], ratings=[]),
-    video("trois", 7, labels=np.array([0.0, 2.0]), ratings=[(3, 2, 1.0)]),
+    video("trois", 7, labels=np.array([0.0, 2.0]), ratings=[(5, 2, 1.0)]),
 ]
 
 
@@ -858,67 +715,38 @@ class TestWriteShard:
             assert np.flatnonzero(targets).tolist() == there
         assert data.ratings(shard, SPEC).to_numpy().tolist() == [
             ["one", 0, 1, 1],
-            ["one", 9, 3, 0],
-            ["trois", 3, 2, 1],
+            ["one", 10, 3, 0],
+            ["trois", 5, 2, 1],
         ]
 
-    def test_tensorflow_alone_reads_the_fields_of_youtube_8m(self, tmp_path):
+    def test_the_record_is_that_of_youtube_8m(self, tmp_path):
         path = data.write_shard(tmp_path / "validate.tfrecord", WHOLE, SPEC)
-        record = next(tf.data.TFRecordDataset(path).as_numpy_iterator())
-        fixed = tf.io.FixedLenFeature
-        frames = tf.io.FixedLenSequenceFeature([], tf.string)
-        context, lists = tf.io.parse_single_sequence_example(
-            record,
-            {
-                "id": fixed([], tf.string),
-                "labels": fixed([2], tf.int64),
-                "segment_start_times": fixed([2], tf.int64),
-                "segment_end_times": fixed([2], tf.int64),
-                "segment_labels": fixed([2], tf.int64),
-                "segment_scores": fixed([2], tf.float32),
-            },
-            {"rgb": frames, "audio": frames},
-        )
-        found = {
-            key: np.array(value).tolist() for key, value in context.items()
-        }
-        assert found == {
-            "id": b"one",
-            "labels": [3, 1],
-            "segment_start_times": [0, 9],
-            "segment_end_times": [3, 12],
-            "segment_labels": [1, 3],
-            "segment_scores": [1.0, 0.0],
-        }
-        rgb, audio = (lists[name].numpy().tolist() for name in ("rgb", "audio"))
-        whole = [a + b for a, b in zip(rgb, audio, strict=True)]
-        assert whole == [row.tobytes() for row in WHOLE[0]["frames"]]
+        written = next(tf.data.TFRecordDataset(path).as_numpy_iterator())
+        rows = [row.tobytes() for row in WHOLE[0]["frames"]]
+        rgb, audio = [row[:6] for row in rows], [row[6:] for row in rows]
+        expected = Record(b"one", rgb, audio, [3, 1], [0, 10], [1, 3], [1, 0])
+        parse = tf.train.SequenceExample.FromString
+        assert parse(written) == parse(expected.serialized())
 
-    @pytest.mark.parametrize(
-        "spec", [FrameSpec(0, 8, 12, 3), FrameSpec(8, 0, 12, 3)]
-    )
+    @pytest.mark.parametrize("spec", [FrameSpec(0, 8, 12), FrameSpec(8, 0, 12)])
     def test_features_of_one_kind(self, spec, tmp_path):
         path = data.write_shard(tmp_path / "train.tfrecord", WHOLE[:1], spec)
         ((frames, _, _, _),) = read(path, spec=spec)
         np.testing.assert_array_equal(frames, WHOLE[0]["frames"])
 
     def test_the_same_videos_give_the_same_bytes(self, tmp_path):
-        one, two = (
-            data.write_shard(tmp_path / f"train{n}.tfrecord", WHOLE, SPEC)
-            for n in range(2)
-        )
-        assert Path(one).read_bytes() == Path(two).read_bytes()
+        paths = [tmp_path / "train0.tfrecord", tmp_path / "train1.tfrecord"]
+        for path in paths:
+            data.write_shard(path, WHOLE, SPEC)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
 
     @pytest.mark.parametrize(
         ("wrong", "message"),
         [
             ({"frames": np.zeros((4, 8))}, "must be uint8"),
             ({"frames": np.zeros((4, 9), np.uint8)}, r"\(num_frames, 8\)"),
-            ({"frames": np.zeros(8, np.uint8)}, "must be uint8"),
             ({"frames": np.zeros((0, 8), np.uint8)}, "1 to 12 frames"),
-            ({"frames": np.zeros((13, 8), np.uint8)}, "1 to 12 frames"),
             ({"id": "one"}, "An id must occur once"),
-            ({"id": ""}, "must have one `id`"),
             ({"id": "my video.mp4"}, "rename the video"),
             ({"id": 7}, r"give `str\(id\)`. Received: 7"),
             ({"labels": ["1"]}, "flatnonzero.*labels="),
@@ -928,10 +756,7 @@ class TestWriteShard:
             ({"ratings": [(0, 2), (3, 2), (6, 2)]}, "rows of .start.*ratings="),
             ({"ratings": (0, 2, 1)}, "rows of .start.*ratings="),
             ({"ratings": [(0, 2, 0.5)]}, "rows of .start.*ratings="),
-            ({"ratings": [(1, 2, 1)]}, "multiple of 3"),
-            ({"ratings": [(3, 2, 2)]}, "score of 0 or 1"),
-            ({"ratings": [(3, -2, 1)]}, "class of the task"),
-            ({"ratings": [(3, 2, 1), (3, 2, 0)]}, "must agree"),
+            ({"ratings": [(1, 2, 1)]}, "multiple of 5"),
         ],
     )
     def test_what_readers_would_refuse_is_not_written(
@@ -945,11 +770,12 @@ class TestWriteShard:
         assert path.read_bytes() == b"older"
         assert list(tmp_path.iterdir()) == [path]
 
-    @pytest.mark.parametrize(
-        "path", ["ram://b/train.tfrecord", Path("gs://b/train.tfrecord")]
-    )
-    def test_a_shard_goes_to_a_local_path(self, path, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(ValueError, match="written to a local path"):
-            data.write_shard(path, WHOLE, SPEC)
-        assert not list(tmp_path.iterdir())
+    def test_a_shard_of_a_bucket(self):
+        for _ in range(2):
+            shard = data.write_shard("ram://own/a/train.tfrecord", WHOLE, SPEC)
+        assert data.list_shards("ram://own", "train") == [shard]
+        assert len(read(shard, num_classes=4, spec=SPEC)) == len(WHOLE)
+        with pytest.raises(ValueError, match="must be uint8"):
+            bad = {"id": "bad", "frames": np.zeros((4, 8))}
+            data.write_shard("ram://own/a/trainb.tfrecord", [bad], SPEC)
+        assert tf.io.gfile.listdir("ram://own/a") == ["train.tfrecord"]

@@ -116,19 +116,15 @@ class Snippets:
                     f"num_frames={num_frames!r}, batch_size={batch_size!r}"
                 )
         self.examples = Examples(shards, spec, num_classes, part, on_error)
-        skipped = problem_list(on_error)
-        paths = self.examples.paths
-        videos = read_shard(paths, spec, num_classes, None, skipped, False)
+        rules = spec, num_classes, None, problem_list(on_error), False
+        videos = read_shard(shards, *rules)
         if not any(part.select([video.video_id])[0] for video in videos):
             raise ValueError(
                 "The shards must hold a video of the part: give more of them, "
-                "or hold out another share of the videos. "
-                f"Received: {part}, shards={paths[:3]!r}"
+                f"or another part. Received: {part}, shards={shards!r}"
             )
-        self.num_frames = num_frames
-        self.contiguous = contiguous
-        self.batch_size = batch_size
-        self.seed = seed
+        self.num_frames, self.contiguous = num_frames, contiguous
+        self.batch_size, self.seed = batch_size, seed
 
     def epoch(self, epoch: int, steps: int):
         """The batches of an epoch.
@@ -149,10 +145,10 @@ class Snippets:
         examples, length = self.examples, self.num_frames
 
         def one_pass(number):
-            paths = tf.random.experimental.stateless_shuffle(
-                examples.paths, [order, number]
-            )
-            return tf.data.Dataset.from_tensor_slices(paths).interleave(
+            shuffle = tf.random.experimental.stateless_shuffle
+            paths = shuffle(examples.paths, [order, number])
+            paths = tf.data.Dataset.from_tensor_slices(paths)
+            return paths.interleave(
                 examples.records,
                 cycle_length=OPEN_SHARDS,
                 num_parallel_calls=OPEN_SHARDS,
@@ -167,9 +163,7 @@ class Snippets:
         room = BUFFER_BYTES // (length * examples.spec.dim) + 1
         snippets = shuffled(snippets, min(room, BUFFER_EXAMPLES), mix)
         batches = snippets.batch(self.batch_size, drop_remainder=True)
-        batches = batches.map(
-            lambda _, inputs, targets, *ids: (inputs, targets)
-        )
+        batches = batches.map(lambda _, inputs, targets, *__: (inputs, targets))
         exactly = tf.data.experimental.assert_cardinality(steps)
         batches = batches.prefetch(2).apply(exactly)
         return batches.with_options(quiet_options())

@@ -9,16 +9,8 @@ import os
 
 import numpy as np
 
-from kit.data.reading import (
-    FRAMING,
-    check,
-    examine,
-    file_length,
-    problem_list,
-    read_shard,
-    warn_left_out,
-)
-from kit.data.records import ID_PATTERN, BadRecord
+from kit.data import reading
+from kit.data.records import ID_PATTERN, BadRecord, feature_sizes
 from kit.data.shards import as_paths
 
 PARALLEL = max(2, os.cpu_count() or 2)
@@ -33,20 +25,17 @@ class Examples:
     """
 
     def __init__(self, shards, spec, num_classes, part, on_error):
-        self.paths = as_paths(shards)
-        self.spec = spec
-        sizes = {"rgb": spec.rgb, "audio": spec.audio}
-        self.sizes = {name: size for name, size in sizes.items() if size}
-        self.num_classes = num_classes
-        self.part = part
-        self.problems = problem_list(on_error)
+        self.paths, self.part = as_paths(shards), part
+        self.spec, self.num_classes = spec, num_classes
+        self.sizes = feature_sizes(spec)
+        self.problems = reading.problem_list(on_error)
         if self.problems is None:
             # Files of another kind are told at once, with what to do about it.
-            next(read_shard(self.paths[0], spec, num_classes))
+            next(reading.read_shard(self.paths[0], spec, num_classes))
         else:
-            table = check(self.paths, spec, num_classes)
+            table = reading.check(self.paths, spec, num_classes)
             self.problems = table.to_numpy().tolist()
-            warn_left_out(self.problems)
+            reading.warn_left_out(self.problems)
 
     def records(self, path):
         """Of each record its file, its number, the bytes from it on, itself.
@@ -59,22 +48,21 @@ class Examples:
 
         def step(state, record):
             number, left = state
-            size = FRAMING + tf.cast(tf.strings.length(record), tf.int64)
+            size = tf.cast(tf.strings.length(record), tf.int64)
+            size += reading.FRAMING
             return (number + 1, left - size), (path, number, left, record)
 
         records = tf.data.TFRecordDataset(path).ignore_errors()
         if self.problems is None:
             records = records.concatenate(tf.data.Dataset.from_tensors(""))
         # A file that is not there has no length, and would be tried for ever.
-        length = tf.numpy_function(file_length, [path], tf.int64)
+        length = tf.numpy_function(reading.file_length, [path], tf.int64)
         length = tf.ensure_shape(length, [])
         records = records.scan((np.int64(0), length), step)
         if not self.problems:
             return records
         bad = [f"{path} record {number}" for path, number, *_ in self.problems]
-        return records.filter(
-            lambda *record: tf.reduce_all(_name(*record) != bad)
-        )
+        return records.filter(lambda *one: tf.reduce_all(_name(*one) != bad))
 
     def parsed(self, records, length, choose):
         """The records of the part as true, inputs[, targets] and video id.
@@ -94,13 +82,13 @@ class Examples:
             counts = tf.stack([tf.size(frames) for frames in lists])
             count = tf.reduce_min(counts)
             inputs, sizes = self._decode(choose(lists, count, index), length)
+            parts = [inputs, video_id]
             good = [
                 tf.strings.regex_full_match(video_id, ID_PATTERN),
                 (count > 0) & (count <= self.spec.max_frames),
                 tf.reduce_all(counts == count),
                 *sizes,
             ]
-            parts = [inputs, video_id]
             if self.num_classes is not None:
                 inside = (labels >= 0) & (labels < self.num_classes)
                 # An empty list, or none: TensorFlow does not tell them apart.
@@ -139,15 +127,12 @@ class Examples:
         good, blocks = [], []
         for frames, size in zip(lists, self.sizes.values(), strict=True):
             good.append(tf.reduce_all(tf.strings.length(frames) == size))
-            block = tf.io.decode_raw(frames, tf.uint8, fixed_length=size)
-            blocks.append(block)
-        count = tf.size(lists[0])
-        padding = [[0, length - count], [0, 0]]
-        frames = tf.pad(tf.concat(blocks, axis=1), padding)
-        inputs = {
-            "frames": tf.ensure_shape(frames, [length, self.spec.dim]),
-            "mask": tf.range(length) < count,
-        }
+            blocks.append(tf.io.decode_raw(frames, tf.uint8, fixed_length=size))
+        frames = tf.concat(blocks, axis=1)
+        count = tf.shape(frames)[0]
+        frames = tf.pad(frames, [[0, length - count], [0, 0]])
+        frames = tf.ensure_shape(frames, [length, self.spec.dim])
+        inputs = {"frames": frames, "mask": tf.range(length) < count}
         return inputs, good
 
     def _examine(self, record):
@@ -160,7 +145,7 @@ class Examples:
         def in_python(path, number, *record):
             rules = self.spec, self.num_classes
             try:
-                video = examine(path, number, *record, *rules)
+                video = reading.examine(path, number, *record, *rules)
             except BadRecord as bad:
                 raise bad.at(path.decode(), number) from None
             return video is not None

@@ -13,6 +13,7 @@ from kit.splits import EVERY_VIDEO, Part
 
 FRAMING = 16  # bytes of length and checksums that TFRecord adds to a record
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+COLUMNS = ["file", "record", "field", "problem"]  # of a table of problems
 
 
 def read_shard(
@@ -44,11 +45,11 @@ def read_shard(
             try:
                 video = examine(file, number, left, record, *rules)
                 if video and video.video_id in seen:
-                    raise BadRecord(
-                        "id",
+                    problem = (
                         f"An id must occur once, {video.video_id!r} was read "
-                        "before: give each partition and each shard once.",
+                        "before: give each partition and each shard once."
                     )
+                    raise BadRecord("id", problem)
             except BadRecord as bad:
                 if problems is None:
                     raise bad.at(file, number) from None
@@ -78,8 +79,7 @@ def check(
     problems = []
     for _ in read_shard(shards, spec, num_classes, class_ids, problems):
         pass
-    columns = ["file", "record", "field", "problem"]
-    return pd.DataFrame(problems, columns=columns)
+    return pd.DataFrame(problems, columns=COLUMNS)
 
 
 def ratings(
@@ -108,11 +108,11 @@ def ratings(
             yes.
     """
     problems = problem_list(on_error)
-    rows = []
-    for video in read_shard(shards, spec, None, class_ids, problems, False):
-        columns = video.starts, video.classes, video.scores
-        values = zip(*(column.tolist() for column in columns), strict=True)
-        rows += [(video.video_id.decode(), *rating) for rating in values]
+    rows = [
+        (video.video_id.decode(), *rating)
+        for video in read_shard(shards, spec, None, class_ids, problems, False)
+        for rating in video.ratings.tolist()
+    ]
     warn_left_out(problems)
     if not rows:
         raise ValueError(
@@ -140,19 +140,15 @@ def find_video(shards, video_id: str, spec: FrameSpec) -> np.ndarray:
     for video in read_shard(shards, spec):
         if video.video_id == video_id.encode():
             return video.frames
-    raise ValueError(
-        "The video must be in one of the shards: give others. "
-        f"Received: video_id={video_id!r}"
-    )
+    rule = "The video must be in one of the shards: give others."
+    raise ValueError(f"{rule} Received: video_id={video_id!r}")
 
 
 def problem_list(on_error: str) -> list | None:
     """Where to note what is left out; None where reading stops instead."""
     if on_error not in ("stop", "skip"):
-        raise ValueError(
-            '`on_error` must be "stop" or "skip". '
-            f"Received: on_error={on_error!r}"
-        )
+        rule = '`on_error` must be "stop" or "skip".'
+        raise ValueError(f"{rule} Received: on_error={on_error!r}")
     return [] if on_error == "skip" else None
 
 
@@ -160,13 +156,14 @@ def warn_left_out(problems: list | None) -> None:
     """Warns once of what was left out: how much of which files, and why."""
     if not problems:
         return
-    table = pd.DataFrame(problems, columns=["file", "record", "field", "why"])
+    table = pd.DataFrame(problems, columns=COLUMNS)
+    counts = table["file"].value_counts()
     lines = [
-        f"{path}: {len(bad)} left out, the first is record "
-        f"{bad['record'].iloc[0]}, {bad['field'].iloc[0]}: {bad['why'].iloc[0]}"
-        for path, bad in table.groupby("file")
+        f"{bad.file}: {counts[bad.file]} left out, the first is record "
+        f"{bad.record}, {bad.field}: {bad.problem}"
+        for bad in table.drop_duplicates("file").itertuples()
     ]
-    warnings.warn("Bad input was left out:\n" + "\n".join(lines), stacklevel=3)
+    warnings.warn("\n".join(["Bad input was left out:", *lines]), stacklevel=3)
 
 
 def _records(path) -> Iterator[tuple[int, int, bytes]]:
@@ -194,10 +191,9 @@ def file_length(path) -> int:
             file.read(1)
             return file.size()
     except tf.errors.OpError as error:
-        raise ValueError(
-            "A shard must be a file that can be read. "
-            f"Received: file={tf.compat.as_str(path)!r}, {error.message}"
-        ) from None
+        place = f"file={tf.compat.as_str(path)!r}, {error.message}"
+        rule = "A shard must be a file that can be read."
+        raise ValueError(f"{rule} Received: {place}") from None
 
 
 def examine(path, number, left, record, *rules) -> Video | None:
@@ -212,35 +208,28 @@ def examine(path, number, left, record, *rules) -> Video | None:
     Raises:
         BadRecord: Where the record is bad, or the file does not end well.
     """
+    import tensorflow as tf
+
     if record:
         return parse(record, *rules)
     # TensorFlow takes a cut in the first bytes of a record for the end.
-    if left or not number:
-        raise BadRecord("record", _damage(path, number))
-    return None
-
-
-def _damage(path, number) -> str:
-    """What is wrong with a file that cannot be read from a record on."""
-    import tensorflow as tf
-
+    if number and not left:
+        return None
     with tf.io.gfile.GFile(path, "rb") as file:
-        head = file.read(2)
-    if head in COMPRESSED:
-        return (
-            "A shard must not be compressed, and this file is: decompress it "
-            "first (`gunzip` where it is gzip)."
-        )
-    if number:
-        return (
+        compressed = file.read(2) in COMPRESSED
+    if compressed:
+        problem = "A shard must not be compressed: decompress it first."
+    elif number:
+        problem = (
             "A shard must be whole, and nothing from this record on can be "
             "read: download the file again."
         )
-    return (
-        "A shard must be a TFRecord file with records, and this is another "
-        "kind of file, empty, or damaged at once: look what it is, or download "
-        "it again."
-    )
+    else:
+        problem = (
+            "A shard must be a TFRecord file, and this is another kind of "
+            "file, empty or damaged: look what it is, or download it again."
+        )
+    raise BadRecord("record", problem)
 
 
 def quiet_options():

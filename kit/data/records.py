@@ -26,18 +26,15 @@ class Video(NamedTuple):
         labels: Vocabulary ids of the video's labels, int64 `(L,)`.
         frames: Visual and audio features side by side, uint8 `(T, D)`, or
             None where they were not asked for.
-        starts: First frame of each rated segment, int64 `(R,)`; some lie
-            beyond the last frame.
-        classes: Vocabulary id that was rated there, int64 `(R,)`.
-        scores: The verdict, int8 `(R,)`: 1 yes, 0 no.
+        ratings: Rows of start (the first frame of a segment, which may lie
+            beyond the last), class id and verdict (1 yes, 0 no), int64
+            `(R, 3)`.
     """
 
     video_id: bytes
     labels: np.ndarray
     frames: np.ndarray | None
-    starts: np.ndarray
-    classes: np.ndarray
-    scores: np.ndarray
+    ratings: np.ndarray
 
 
 class BadRecord(ValueError):
@@ -45,15 +42,18 @@ class BadRecord(ValueError):
 
     def __init__(self, field: str, problem: str):
         super().__init__(problem)
-        self.field = field
-        self.problem = problem
+        self.field, self.problem = field, problem
 
     def at(self, path: str, number: int) -> ValueError:
         """The error of a record that is not left out."""
-        return ValueError(
-            f"{self.problem} Received: file={path!r}, record={number}, "
-            f"field={self.field!r}"
-        )
+        place = f"file={path!r}, record={number}, field={self.field!r}"
+        return ValueError(f"{self.problem} Received: {place}")
+
+
+def feature_sizes(spec: FrameSpec) -> dict[str, int]:
+    """Bytes of a frame in each feature list that is to be read."""
+    sizes = {"rgb": spec.rgb, "audio": spec.audio}
+    return {name: size for name, size in sizes.items() if size}
 
 
 def parse(
@@ -90,23 +90,19 @@ def parse(
     context = example.context.feature
     # First what tells files of another kind.
     frames = _frames(example, spec) if with_frames else None
-    return Video(
-        _video_id(context),
-        _labels(context, num_classes),
-        frames,
-        *_ratings(context, spec.segment_frames, class_ids),
-    )
+    video_id, labels = _video_id(context), _labels(context, num_classes)
+    ratings = _ratings(context, spec.segment_frames, class_ids)
+    return Video(video_id, labels, frames, ratings)
 
 
 def _frames(example, spec) -> np.ndarray:
     """Visual and audio features side by side, uint8 `(T, D)`."""
-    sizes = {"rgb": spec.rgb, "audio": spec.audio}
-    sizes = {name: size for name, size in sizes.items() if size}
-    blocks = [_block(example, name, sizes[name]) for name in sizes]
+    sizes = feature_sizes(spec)
+    blocks = [_block(example, name, size) for name, size in sizes.items()]
     counts = {len(block) for block in blocks}
     if len(counts) > 1 or not 0 < max(counts) <= spec.max_frames:
         raise BadRecord(
-            "rgb" if spec.rgb else "audio",
+            next(iter(sizes)),
             f"A video must have 1 to {spec.max_frames} frames, as many of one "
             f"kind as of the other, found {sorted(counts)}: give a `FrameSpec` "
             "of more `max_frames` if these videos are longer.",
@@ -119,28 +115,19 @@ def _block(example, name, size) -> np.ndarray:
     lists = example.feature_lists.feature_list
     if name not in lists:
         raise BadRecord(name, _missing(example, name))
-    frames = lists[name].feature
-    values = [frame.bytes_list.value for frame in frames]
-    for frame, value in zip(frames, values, strict=True):
-        if [len(part) for part in value] != [size]:
-            raise BadRecord(name, _unlike(frame, size))
-    joined = b"".join(value[0] for value in values)
-    return np.frombuffer(joined, np.uint8).reshape(-1, size)
-
-
-def _unlike(frame, size) -> str:
-    """Says what a frame is that is not `size` bytes."""
-    kind = frame.WhichOneof("kind")
-    if kind in ("float_list", "int64_list"):
-        return (
-            f"A frame must be bytes, found a {kind}: quantise the features to "
-            "a byte each, and write them with `data.write_shard`."
-        )
-    return (
-        f"A frame must be {size} bytes, found "
-        f"{[len(part) for part in frame.bytes_list.value]}: give the "
-        "`FrameSpec` of these features."
-    )
+    values = []
+    for frame in lists[name].feature:
+        value = frame.bytes_list.value
+        sizes = [len(part) for part in value]
+        if sizes != [size]:
+            found, remedy = sizes, "give the `FrameSpec` of these features"
+            if frame.WhichOneof("kind") in ("float_list", "int64_list"):
+                found = frame.WhichOneof("kind")
+                remedy = "quantise them, and write them with `data.write_shard`"
+            problem = f"A frame must be {size} bytes, found {found}: {remedy}."
+            raise BadRecord(name, problem)
+        values.append(value[0])
+    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, size)
 
 
 def _missing(example, name) -> str:
@@ -154,8 +141,7 @@ def _missing(example, name) -> str:
     return (
         f"A record must have the frames `{name}`, found "
         f"{sorted(example.feature_lists.feature_list)}: give a `FrameSpec` "
-        f"with {name}=0 if there is none, or write the features under that "
-        "name with `data.write_shard`."
+        f"with {name}=0 if there is none, or write them as `{name}`."
     )
 
 
@@ -185,6 +171,7 @@ def _video_id(context) -> bytes:
 
 
 def _labels(context, num_classes) -> np.ndarray:
+    """The classes of the video, int64 `(L,)`."""
     labels = np.array(_values(context, "labels", "int64_list"), np.int64)
     if num_classes is None:
         return labels
@@ -203,22 +190,19 @@ def _labels(context, num_classes) -> np.ndarray:
     return labels
 
 
-def _ratings(context, segment_frames, class_ids):
-    """Starts, classes and scores of the ratings: each `(R,)`."""
-    columns = [
-        np.array(_values(context, name, kind))
+def _ratings(context, segment_frames, class_ids) -> np.ndarray:
+    """Rows of start, class and score, int64 `(R, 3)`."""
+    columns = {
+        name: np.array(_values(context, name, kind))
         for name, kind in RATING_FIELDS.items()
-    ]
-    starts, _, classes, scores = columns
-    counts = {len(column) for column in columns}
-    if len(counts) > 1:
-        fields = ", ".join(RATING_FIELDS)
+    }
+    if len({len(column) for column in columns.values()}) > 1:
+        fields = ", ".join(columns)
         raise BadRecord("segment_scores", f"Of unequal length: {fields}.")
-    known = classes >= 0
-    if class_ids is not None:
-        known = np.isin(classes, class_ids)
+    starts, _, classes, scores = columns.values()
     rated = {*zip(starts, classes, strict=True)}
     agree = len({*zip(starts, classes, scores, strict=True)}) == len(rated)
+    known = classes >= 0 if class_ids is None else np.isin(classes, class_ids)
     on_grid = (starts >= 0) & (starts % segment_frames == 0)
     start = f"start at a multiple of {segment_frames}, see `FrameSpec`"
     known_rule = "be of a class of the task: add it to `segment_label_ids.csv`"
@@ -229,7 +213,7 @@ def _ratings(context, segment_frames, class_ids):
         ("segment_scores", agree, "agree with others of its segment and class"),
     ):
         if not np.all(good):
-            values = list(_values(context, field, RATING_FIELDS[field]))
-            raise BadRecord(field, f"A rating must {rule}, found {values}.")
-    integers = starts.astype(np.int64), classes.astype(np.int64)
-    return *integers, scores.astype(np.int8)
+            found = columns[field].tolist()
+            raise BadRecord(field, f"A rating must {rule}, found {found}.")
+    ratings = [starts, classes, scores]
+    return np.stack(ratings, axis=1, dtype=np.int64, casting="unsafe")

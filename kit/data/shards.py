@@ -1,9 +1,8 @@
 """Finding the shards of a data set."""
 
-import fnmatch
 import glob
 import os
-from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 SPLITS = ("train", "validate", "test")
 
@@ -25,17 +24,11 @@ def list_shards(data_dir, split: str) -> list[str]:
             asks for is not there, or no shard is found.
     """
     if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be one of {', '.join(map(repr, SPLITS))}. "
-            f"Received: split={split!r}"
-        )
+        rule = f"`split` must be one of {', '.join(map(repr, SPLITS))}."
+        raise ValueError(f"{rule} Received: split={split!r}")
     pattern = f"{split}*.tfrecord"
-    shards = set()
-    for place in expand(data_dir):
-        shard = place.endswith(".tfrecord")
-        for path in [place] if shard else files_in(place):
-            if fnmatch.fnmatchcase(os.path.basename(path), pattern):
-                shards.add(path)
+    found = {path for place in expand(data_dir) for path in files_in(place)}
+    shards = [p for p in found if fnmatchcase(os.path.basename(p), pattern)]
     if not shards:
         raise ValueError(
             f"A data set must hold shards named `{pattern}`: give the folder "
@@ -69,15 +62,16 @@ def expand(data_dir) -> list[str]:
     return places
 
 
-def files_in(folder: str) -> Iterator[str]:
-    """All files of a folder, at any depth."""
+def files_in(place: str) -> list[str]:
+    """A shard itself, or all files of a folder, at any depth."""
     from tensorflow.io import gfile
 
-    remote = "://" in folder
+    if place.endswith(".tfrecord"):
+        return [place]
     # Unlike TensorFlow's, Python's passes over what nobody may read.
-    walk = gfile.walk(folder) if remote else os.walk(folder, followlinks=True)
-    for place, _, names in walk:
-        yield from (os.path.join(place, name) for name in names)
+    remote = "://" in place
+    walk = gfile.walk(place) if remote else os.walk(place, followlinks=True)
+    return [os.path.join(folder, n) for folder, _, names in walk for n in names]
 
 
 def as_paths(shards) -> list[str]:
@@ -85,8 +79,6 @@ def as_paths(shards) -> list[str]:
     one = isinstance(shards, str | os.PathLike)
     paths = [os.fspath(path) for path in ([shards] if one else shards)]
     if not 0 < len(set(paths)) == len(paths):
-        raise ValueError(
-            "`shards` must name at least one file, and each once: see "
-            f"`list_shards`. Received: shards={shards!r}"
-        )
+        rule = "`shards` must name at least one file, and each once."
+        raise ValueError(f"{rule} Received: shards={shards!r}")
     return paths

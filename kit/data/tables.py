@@ -39,11 +39,9 @@ def read_classes(data_dir) -> tuple[np.ndarray, dict[int, str]]:
         )
     print("classes:", *paths.values())
     tables = [_read(paths[name]) for name in TABLES if name in paths]
-    names = {
-        class_id: name or f"class {class_id}"
-        for table in tables
-        for class_id, name in table.itertuples(index=False)
-    }
+    names = {}
+    for class_id, name in pd.concat(tables).itertuples(index=False):
+        names[class_id] = name or f"class {class_id}"
     return tables[0]["Index"].to_numpy(), names
 
 
@@ -59,12 +57,11 @@ def _find(data_dir) -> dict[str, str]:
     above = {os.path.dirname(folder) for folder in folders}
     beside = [os.path.join(folder, name) for folder in above for name in TABLES]
     for paths in inside, filter(gfile.exists, beside):
-        tables = {}
-        for path in sorted(paths, key=lambda path: (path.count("/"), path)):
-            if os.path.basename(path) in TABLES:
-                tables.setdefault(os.path.basename(path), path)
-        if tables:
-            return tables
+        paths = [path for path in paths if os.path.basename(path) in TABLES]
+        # The shallowest last, so that it is the one that stays.
+        paths.sort(key=lambda path: (path.count("/"), path), reverse=True)
+        if paths:
+            return {os.path.basename(path): path for path in paths}
     return {}
 
 
@@ -74,15 +71,11 @@ def _read(path: str) -> pd.DataFrame:
 
     with tf.io.gfile.GFile(path, "rb") as file:
         content = io.BytesIO(file.read())
+    options = {"dtype": {"Name": str}, "keep_default_na": False}
     try:
-        table = pd.read_csv(
-            content,
-            encoding="utf-8-sig",
-            dtype={"Name": str},
-            keep_default_na=False,
-        )
-        good = table["Index"].dtype.kind == "i" and table["Index"].is_unique
-        good = good and table["Index"].min() >= 0
+        table = pd.read_csv(content, encoding="utf-8-sig", **options)
+        ids = table["Index"]
+        good = ids.dtype.kind == "i" and ids.is_unique and ids.min() >= 0
     except (KeyError, ValueError):
         good = False
     if not good:

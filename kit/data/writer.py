@@ -1,9 +1,7 @@
 """Writing shards, of the generated sample or of your own features."""
 
 import os
-import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +16,8 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     It is read back by the readers' rules before the file appears.
 
     Args:
-        path: A local `train*.tfrecord`, `validate*.tfrecord` or
-            `test*.tfrecord`, so that `list_shards` finds it.
+        path: A `train*.tfrecord`, `validate*.tfrecord` or `test*.tfrecord`,
+            so that `list_shards` finds it, local or `gs://`.
         videos: Of each video its `id`, a text that no other video has, and
             `frames`, uint8 `(num_frames, spec.dim)`, visual features first.
             To train on also `labels`, the ids of its classes; and where people
@@ -36,25 +34,21 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     """
     import tensorflow as tf
 
-    # `Path` makes one slash of two; one letter is a drive of Windows.
-    if re.match(r"\w\w+:/", os.fspath(path)):
-        raise ValueError(
-            "A shard is written to a local path: write it there, and copy it "
-            f"to the bucket afterwards. Received: path={path!r}"
-        )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"partial-{path.name}")
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    scratch = os.path.join(folder, f"partial-{name}")
+    tf.io.gfile.makedirs(folder or ".")
     try:
-        with tf.io.TFRecordWriter(str(scratch)) as writer:
+        with tf.io.TFRecordWriter(scratch) as writer:
             for video in videos:
                 writer.write(_record(video, spec))
         for _ in read_shard(scratch, spec):
             pass
-        scratch.replace(path)
+        tf.io.gfile.rename(scratch, path, overwrite=True)
     finally:
-        scratch.unlink(missing_ok=True)
-    return str(path)
+        if tf.io.gfile.exists(scratch):
+            tf.io.gfile.remove(scratch)
+    return path
 
 
 def _record(video, spec) -> bytes:
@@ -99,13 +93,12 @@ def _whole(video, name, *row) -> np.ndarray:
     values = np.asarray(video[name])
     good = values.dtype.kind in "iuf" and not np.any(values % 1)
     good = good and (not values.size or values.shape[1:] == row)
-    if not row:
+    if name == "labels":
         good = good and len(np.unique(values)) == len(values)
     if not good:
         raise ValueError(
             "`labels` must be ids of classes, each once (`np.flatnonzero` of a "
             "multi-hot vector), and `ratings` rows of (start, class id, 1 yes "
-            f"or 0 no). Received: {name}={video[name]!r} for video "
-            f"{video['id']!r}"
+            f"or 0 no). Received: id={video['id']!r}, {name}={video[name]!r}"
         )
     return values.astype(np.int64)

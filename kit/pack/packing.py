@@ -85,10 +85,9 @@ def pack_segments(
     """
 
     def cut(video):
-        for start in np.unique(video.starts).tolist():
-            which = video.starts == start
-            pairs = video.classes[which], video.scores[which]
-            yield start - context, list(zip(*pairs, strict=True))
+        for start in np.unique(video.ratings[:, 0]).tolist():
+            targets = video.ratings[video.ratings[:, 0] == start, 1:]
+            yield start - context, targets.tolist()
 
     header = {
         "kind": "segments",
@@ -104,10 +103,9 @@ def read_header(folder, kind: str) -> dict:
     path = Path(folder, "pack.json")
     header = json.loads(path.read_text()) if path.exists() else {}
     if header.get("kind") != kind:
-        raise ValueError(
-            f"The folder must hold a pack of {kind}, by `pack_{kind}`. "
-            f"Received: folder={str(folder)!r}, kind={header.get('kind')!r}"
-        )
+        rule = f"The folder must hold a pack of {kind}, by `pack_{kind}`."
+        received = f"folder={str(folder)!r}, kind={header.get('kind')!r}"
+        raise ValueError(f"{rule} Received: {received}")
     return header
 
 
@@ -180,11 +178,12 @@ def _arrays(shard, spec, header, cut, problems):
     rows, length = [], header["num_frames"]
     classes = header.get("num_classes"), header.get("class_ids")
     for video in read_shard(shard, spec, *classes, problems=problems):
+        count = len(video.frames)
         for number, (start, targets) in enumerate(cut(video)):
             index = start + np.arange(length)
             window = video.frames.take(index, axis=0, mode="clip")
-            window[(index < 0) | (index >= len(video.frames))] = 0
-            row = video.video_id, start, len(video.frames), targets
+            window[(index < 0) | (index >= count)] = 0
+            row = video.video_id, start, count, targets
             rows.append((number, window, row))
     # First window 0 of each video, then window 1 of each and so on, so that
     # what is read together is of many videos.

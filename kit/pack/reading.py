@@ -68,10 +68,8 @@ class Pack:
         packed = header.get("class_ids", range(header.get("num_classes", 0)))
         outside = np.setdiff1d(packed, class_ids).tolist()
         if outside:
-            raise ValueError(
-                "The classes must cover those of the pack: give these too. "
-                f"Received: classes without {outside}"
-            )
+            rule = "The classes must cover those of the pack: give these too."
+            raise ValueError(f"{rule} Received: classes without {outside}")
         self._columns = np.zeros(np.max(class_ids) + 1, int)
         self._columns[class_ids] = np.arange(len(class_ids))
         self._width = len(class_ids)

@@ -56,42 +56,49 @@ def _compare(title, argv, ours):
     with tempfile.TemporaryDirectory() as folder:
         shards = write_shards(folder, count)
         size = sum(map(os.path.getsize, shards)) / count
-        raw, reference = _raw(shards), _reference(shards)
+        lengths = tf.data.TFRecordDataset(shards).map(tf.strings.length)
+        raw = lengths.batch(BATCH)  # the records alone, not even parsed
+        reference = float_videos(shards)
         epoch = ours(shards, count)
-        best, used = {}, {}
-        for number in range(options.rounds):
-            sides = {
+        results = best(
+            options.rounds,
+            lambda number: {
                 "raw records": raw,
                 "reference": reference,
                 "ours": epoch(number),
-            }
-            for name, dataset in sides.items():
-                speed, processor = _measure(dataset)
-                best[name] = max(best.get(name, 0.0), speed)
-                used[name] = min(used.get(name, np.inf), processor)
-    rows = [
-        [
-            name,
-            f"{speed:,.0f}",
-            speed * size / 1e6,
-            speed / best["raw records"],
-            f"{used[name] * 1e6:.0f}",
-        ]
-        for name, speed in best.items()
-    ]
+            },
+        )
+    most = results["raw records"][0]
     header = ["", "examples/s", "MB/s of records", "share of raw", "core us"]
+    rows = [
+        [name, f"{speed:,.0f}", speed * size / 1e6, speed / most, f"{core:.0f}"]
+        for name, (speed, core) in results.items()
+    ]
     table(title, header, rows)
-    ratio(best["ours"] / best["reference"])
+    ratio(results["ours"][0] / results["reference"][0])
 
 
-def _measure(dataset) -> tuple[float, float]:
-    """Examples a second of one pass, its start included, and the seconds of
-    processor, of all cores together, that an example took."""
-    start, processor, count = time.perf_counter(), time.process_time(), 0
-    for batch in dataset:
-        count += len(tf.nest.flatten(batch)[0])
-    seconds = time.perf_counter() - start
-    return count / seconds, (time.process_time() - processor) / count
+def best(rounds, sides) -> dict[str, tuple[float, float]]:
+    """The most examples a second of each side, and the least core time.
+
+    Args:
+        rounds: How often each is measured, in turn.
+        sides: Function of the number of a round: data sets by their names.
+
+    Returns:
+        By the same names, examples a second of one pass, its start included,
+        and microseconds of processor, of all cores, that an example took.
+    """
+    results = {}
+    for number in range(rounds):
+        for name, dataset in sides(number).items():
+            start, processor = time.perf_counter(), time.process_time()
+            count = sum(len(tf.nest.flatten(batch)[0]) for batch in dataset)
+            speed = count / (time.perf_counter() - start)
+            core = (time.process_time() - processor) / count * 1e6
+            most, least = results.get(name, (0.0, np.inf))
+            results[name] = max(speed, most), min(core, least)
+    return results
 
 
 def write_shards(folder, count, shards=4) -> list[str]:
@@ -114,44 +121,29 @@ def write_shards(folder, count, shards=4) -> list[str]:
     ]
 
 
-def _raw(shards):
-    """The records alone, not even parsed."""
-    return tf.data.TFRecordDataset(shards).map(tf.strings.length).batch(BATCH)
-
-
-def _reference(shards):
+def float_videos(shards):
     """Parse, dequantise to float32 and pad to 300 frames on the host."""
 
     def parse(record):
+        one = tf.io.FixedLenFeature([], tf.string)
+        several = tf.io.FixedLenSequenceFeature([], tf.string)
         context, lists = tf.io.parse_single_sequence_example(
             record,
-            {
-                "id": tf.io.FixedLenFeature([], tf.string),
-                "labels": tf.io.VarLenFeature(tf.int64),
-            },
-            {
-                "rgb": tf.io.FixedLenSequenceFeature([], tf.string),
-                "audio": tf.io.FixedLenSequenceFeature([], tf.string),
-            },
+            {"id": one, "labels": tf.io.VarLenFeature(tf.int64)},
+            {"rgb": several, "audio": several},
         )
-        frames = tf.concat(
-            [
-                tf.cast(tf.io.decode_raw(lists[name], tf.uint8), tf.float32)
-                * (4 / 255)
-                + (4 / 512 - 2)
-                for name in ("rgb", "audio")
-            ],
-            axis=1,
-        )
+        blocks = [
+            tf.cast(tf.io.decode_raw(lists[name], tf.uint8), tf.float32)
+            for name in ("rgb", "audio")
+        ]
+        blocks = [block * (4 / 255) + (4 / 512 - 2) for block in blocks]
+        frames = tf.concat(blocks, axis=1)
         count = tf.shape(frames)[0]
         frames = tf.pad(frames, [[0, 300 - count], [0, 0]])
         frames.set_shape([300, 1152])
         labels = tf.sparse.to_indicator(context["labels"], NUM_CLASSES)
         return frames, count, labels
 
-    return (
-        tf.data.TFRecordDataset(shards)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(BATCH)
-        .prefetch(2)
-    )
+    records = tf.data.TFRecordDataset(shards)
+    videos = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    return videos.batch(BATCH).prefetch(2)

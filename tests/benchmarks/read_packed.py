@@ -7,8 +7,6 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from kit import pack
 from kit.spec import YOUTUBE_8M
 from tests.benchmarks import read
@@ -22,7 +20,6 @@ def read_packed(argv):
     parser.add_argument("--snippets", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
-    rows = {}
     with tempfile.TemporaryDirectory() as folder:
         shards = read.write_shards(folder, options.videos)
         packed, classes = Path(folder, "pack"), read.NUM_CLASSES
@@ -31,21 +28,18 @@ def read_packed(argv):
         )
         snippets = pack.Snippets(packed, classes, batch_size=read.BATCH)
         steps = 4 * len(snippets) // read.BATCH  # four times, to hide the start
-        for number in range(options.rounds):
-            sides = {
-                "reference": read._reference(shards),
+        reference = read.float_videos(shards)
+        results = read.best(
+            options.rounds,
+            lambda number: {
+                "reference": reference,
                 "ours": snippets.epoch(number, steps),
-            }
-            for name, dataset in sides.items():
-                speed, processor = read._measure(dataset)
-                best, least = rows.get(name, (0.0, np.inf))
-                rows[name] = max(speed, best), min(processor, least)
-    table(
-        "read-packed: snippets of 5 frames, shuffled, against videos",
-        ["", "examples/s", "core us"],
-        [
-            [name, f"{speed:,.0f}", f"{seconds * 1e6:.1f}"]
-            for name, (speed, seconds) in rows.items()
-        ],
-    )
-    ratio(rows["ours"][0] / rows["reference"][0])
+            },
+        )
+    rows = [
+        [name, f"{speed:,.0f}", f"{core:.1f}"]
+        for name, (speed, core) in results.items()
+    ]
+    title = "read-packed: snippets of 5 frames, shuffled, against videos"
+    table(title, ["", "examples/s", "core us"], rows)
+    ratio(results["ours"][0] / results["reference"][0])
