@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint
 
 from kit import training
 from kit.training import backup, checkpoint
@@ -69,18 +70,11 @@ class Run:
         self.model, self.best = build(), folder / "best.weights.h5"
         score = {"monitor": "val_map", "mode": "max"}
         kept = {"save_best_only": True, "save_weights_only": True}
-        self.keep_best = keras.callbacks.ModelCheckpoint(
-            self.best, **score, **kept
-        )
-        self.stopping = keras.callbacks.EarlyStopping(
-            patience=patience, **score
-        )
-        resume = [self.keep_best, self.stopping]
-        about = about or {"seed": 4}
+        self.keep_best = ModelCheckpoint(self.best, **score, **kept)
+        self.stopping = EarlyStopping(patience=patience, **score)
+        resume, about = [self.keep_best, self.stopping], about or {"seed": 4}
         self.backup = training.Backup(folder, about, resume, **where)
-        self.log = keras.callbacks.CSVLogger(
-            folder / "history.csv", append=True
-        )
+        self.log = CSVLogger(folder / "history.csv", append=True)
 
     def fit(self, *callbacks, kill=None, epochs=EPOCHS, first=None):
         self.model.compile("adam", "binary_crossentropy", run_eagerly=True)
@@ -144,9 +138,7 @@ def same(one, two):
 
 
 @pytest.mark.parametrize("kept", ["best", "last"])
-def test_training_cut_off_ends_as_training_that_was_not(
-    kept, expected, tmp_path
-):
+def test_cut_off_training_ends_as_if_it_were_not(kept, expected, tmp_path):
     for epoch in (0, 2, 4):
         kill(tmp_path, epoch)
     run = Run(tmp_path).fit()
@@ -247,9 +239,7 @@ def test_a_damaged_checkpoint_is_never_the_only_one_left(cut_off):
         Run(cut_off)
 
 
-def test_a_disk_that_fills_up_costs_no_checkpoint(
-    expected, cut_off, monkeypatch
-):
+def test_a_full_disk_costs_no_checkpoint(expected, cut_off, monkeypatch):
     def full(path, *arrays, **record):
         path.write_bytes(b"half")
         raise OSError("No space left on device")
@@ -343,7 +333,7 @@ def epochs_logged(folder):
 
 
 @pytest.mark.slow
-def test_training_killed_by_a_signal_ends_with_the_same_bits(
+def test_killed_by_a_signal_training_ends_with_the_same_bits(
     expected, tmp_path
 ):
     # Each process begins with imports done and nothing computed.

@@ -1,6 +1,7 @@
 """Training that resumes to the same bits."""
 
 import atexit
+import inspect
 import json
 import math
 import shutil
@@ -129,7 +130,6 @@ class Backup(keras.callbacks.Callback):
             check_same({"epochs": epochs}, {"epochs": self.epoch}, self.folder)
         if self.weights.exists():
             return
-        self.fresh = self._numbers()
         if self.newest:
             checkpoint.restore(self.newest, self._variables())
         for name, counters in self.counters.items():
@@ -150,9 +150,9 @@ class Backup(keras.callbacks.Callback):
         # `TerminateOnNaN` ends an epoch early; the checkpoint before is better.
         if self.steps < self.params["steps"] or not math.isfinite(logs["loss"]):
             return
-        counters, epochs = self._numbers().values(), self.params["epochs"]
-        stopped_early = any(one.get("stopped_epoch") for one in counters)
-        done = epochs if stopped_early else epoch + 1
+        epochs, resume = self.params["epochs"], self.resume.values()
+        early = any(getattr(each, "stopped_epoch", 0) for each in resume)
+        done = epochs if early else epoch + 1
         last = done == epochs or self.model.stop_training
         if last or time.monotonic() >= self.next_save:
             self._save(done, finished=done == epochs)
@@ -196,30 +196,15 @@ class Backup(keras.callbacks.Callback):
         # file of Keras holds.
         return [*model.variables, *model.optimizer.variables]
 
-    def _numbers(self):
-        """The attributes of callbacks that may count something."""
-        return {
-            name: {
-                attribute: value
-                for attribute, value in vars(callback).items()
-                # Keras turns the sign of `min_delta` when training begins.
-                if isinstance(value, (int, float)) and attribute != "min_delta"
-            }
-            for name, callback in self.resume.items()
-        }
-
     def _save(self, epoch, finished):
         started = time.monotonic()
-        # What was set by hand, such as `patience`, may differ when it resumes.
-        counters = {
-            name: dict(numbers.items() - self.fresh[name].items())
-            for name, numbers in self._numbers().items()
-        }
+        resume = self.resume.items()
+        counters = {name: _counters(callback) for name, callback in resume}
         self.epoch, self.finished, self.counters = epoch, finished, counters
-        record = {"about": self.about, "epoch": epoch, "counters": counters}
-        record["finished"] = finished
+        state = {"epoch": epoch, "finished": finished, "counters": counters}
         path = self.scratch / f"checkpoint-{epoch:06d}.npz"
         self._remove_checkpoints(keep=self.newest)
+        record = {"about": self.about, **state}
         checkpoint.write(path, record, self._variables())
         self.newest, now = path, time.monotonic()
         self.next_save = now + SHARE * (now - started)
@@ -232,6 +217,16 @@ class Backup(keras.callbacks.Callback):
         for path in self._checkpoints("*checkpoint-*.npz"):
             if path != keep:
                 path.unlink()
+
+
+def _counters(callback):
+    """The numbers of a callback; its settings, as `patience`, may change."""
+    settings = inspect.signature(type(callback)).parameters
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if isinstance(value, int | float) and name not in settings
+    }
 
 
 def _keep_newest(scratch, folder):
