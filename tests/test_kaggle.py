@@ -125,10 +125,12 @@ RUNNER = """
 import json, sys
 cells = json.load(open(sys.argv[1]))["cells"]
 code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-code[0] += "\\n" + sys.argv[2]  # what papermill would add
 names = {"__name__": "__main__"}
 for cell in code:
     exec(compile(cell, "<cell>", "exec"), names)
+    if cell is code[0]:  # as papermill would add
+        quick = json.loads(sys.argv[2])
+        names.update({name: quick[name] for name in quick if name in names})
 import kit
 print("kit:", kit.__file__)
 print("skopt:", getattr(sys.modules.get("skopt"), "__file__", None))
@@ -145,14 +147,6 @@ QUICK = {
     "num_classes": 100,
     "evaluations": 12,
 }
-
-
-def quick(name):
-    """The lines that papermill would add to a notebook."""
-    text = Path("notebooks", f"{name}.py").read_text()
-    cell = text.split('tags=["parameters"]')[1].split("# %%")[0]
-    names = re.findall(r"^(\w+) = ", cell, re.MULTILINE)
-    return "\n".join(f"{n} = {QUICK[n]!r}" for n in names if n in QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +169,6 @@ def move(prefix, root, folder):
     for path in [*folder.rglob("*.py"), *folder.rglob("*.ipynb")]:
         pattern = rf"(?<![\w.]){prefix}(?=/)"
         path.write_text(re.sub(pattern, str(root), path.read_text()))
-
-
-def upload(folder, place):
-    """Shows the data set as Kaggle does what its client sends: unpacked."""
-    ignored = shutil.ignore_patterns("*.json")
-    shutil.copytree(folder, place, ignore=ignored)
 
 
 def listing(folder):
@@ -208,13 +196,13 @@ def attach(sample, mounts):
     shutil.copytree(Path(sample, "test"), mounts / "datasets/you/test")
 
 
-def run_kernel(python, notebook, root, parameters):
+def run_kernel(python, notebook, root):
     """Runs a packed notebook as Kaggle would; what it printed."""
     move("/kaggle", root, notebook.parent)
     (root / "working").mkdir()
     before = listing(root / "input")
     printed = run(
-        [python, "-B", "-c", RUNNER, notebook, parameters],
+        [python, "-B", "-c", RUNNER, notebook, json.dumps(QUICK)],
         root / "working",
         PYTHONPATH="",
         MPLBACKEND="Agg",
@@ -231,12 +219,12 @@ def test_the_notebooks_run_on_kaggle_in_a_chain(
     root, packed = tmp_path / "kaggle", tmp_path / "packed"
     kernels = kaggle.pack("me", ["you/test"], packed)
     kit = root / "input" / "datasets" / "me" / kaggle.KIT
-    upload(packed / kaggle.KIT, kit)
+    shutil.copytree(packed / kaggle.KIT, kit)
     move("/kaggle", root, kit)
     attach(sample, root / "input")
     for name, kernel in zip(NAMES, kernels, strict=True):
         notebook = packed / name / kernel["code_file"]
-        printed = run_kernel(image, notebook, root, quick(name))
+        printed = run_kernel(image, notebook, root)
         assert f"kit: {kit}/kit/__init__.py" in printed
         assert "SIMULATED" not in printed
         output = root / "input" / "notebooks" / kernel["id"]
@@ -274,7 +262,7 @@ def test_on_colab_the_kit_and_the_data_on_drive_are_found(
     root = tmp_path / "content"
     drive = root / "drive" / "MyDrive"
     kaggle.pack("me", ["sample"], tmp_path / "packed")
-    upload(tmp_path / "packed" / kaggle.KIT, drive / kaggle.KIT)
+    shutil.copytree(tmp_path / "packed" / kaggle.KIT, drive / kaggle.KIT)
     for split in ("train", "validate"):
         shutil.copytree(Path(sample, split), drive / "yt8m" / split)
     shutil.copytree("notebooks", root / "opened")
