@@ -60,10 +60,8 @@ def read_csv(path) -> Ranking:
     video_ids, starts, rows = one_table(lists)
     for place, own in zip(places.values(), rows, strict=True):
         check_once(path, place, own)
-    offsets = np.cumsum([0, *map(len, rows)])
-    return Ranking(
-        list(places), video_ids, starts, offsets, np.concatenate(rows)
-    )
+    offsets, order = np.cumsum([0, *map(len, rows)]), np.concatenate(rows)
+    return Ranking(list(places), video_ids, starts, offsets, order)
 
 
 def validate(path, class_ids=None, ranking: Ranking | None = None) -> dict:

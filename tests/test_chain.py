@@ -50,7 +50,8 @@ def test_it_leaves_the_workspace_of_the_design(finished):
     assert figures == {"01", "02", "03", "04", "05"}
     names = {path.name for path in output.rglob("*")}
     assert not [name for name in names if "partial" in name or ".tmp" in name]
-    assert not [name for name in names if name.startswith("checkpoint")]
+    left = ("checkpoint", "new-", "old-")
+    assert not [name for name in names if name.startswith(left)]
 
 
 def test_it_ends_with_a_table_of_every_member_and_measure(finished):

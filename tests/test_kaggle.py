@@ -23,10 +23,11 @@ SCRIPTS = sorted(Path("notebooks").glob("*.py"))
 NAMES = [path.stem for path in SCRIPTS]
 
 
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory):
-    """Wheels made of the installed packages, as an index would give them."""
-    folder = tmp_path_factory.mktemp("wheels")
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """pip finds wheels made of the installed packages, and no index."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
     for name in ("scikit-optimize", "pyaml"):
         package = importlib.metadata.distribution(name)
         stem = f"{name.replace('-', '_')}-{package.version}-py3-none-any.whl"
@@ -34,112 +35,85 @@ def wheels(tmp_path_factory):
             for file in package.files:
                 if file.suffix != ".pyc" and ".." not in file.parts:
                     wheel.write(file.locate(), str(file))
-    return folder
-
-
-@pytest.fixture
-def offline(wheels, monkeypatch):
-    """pip finds the local wheels alone."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
 
 
-@pytest.fixture
-def no_wheels(monkeypatch):
-    monkeypatch.setattr(kaggle.subprocess, "run", lambda *_, **__: None)
+def run(command, folder, **environment):
+    """What a process printed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
     tmp_path, offline
 ):
-    folder = tmp_path / "kaggle"
-    kernels = kaggle.pack("me", ["you/yt8m-test"], folder)
-    assert sorted(p.name for p in folder.iterdir()) == [*NAMES, kaggle.KIT]
-    place = folder / kaggle.KIT
-    about = json.loads((place / "dataset-metadata.json").read_text())
+    command = [sys.executable, "-m", "kit.runtime.kaggle", "me", "a/b, c/d"]
+    printed = run(command, tmp_path, PYTHONPATH=os.getcwd())
+    (kit,) = re.findall(r"datasets create -p (\S+) --dir-mode", printed)
+    pushed = re.findall(r"kernels push -p (\S+) --timeout 43200", printed)
+    kit, *places = (tmp_path / place for place in (kit, *pushed))
+    assert [place.name for place in places] == NAMES
+    about = json.loads((kit / "dataset-metadata.json").read_text())
     assert about["id"] == "me/yt8m-segment-kit"
     assert 6 <= len(about["title"]) <= 50 and len(about["licenses"]) == 1
-    assert (place / "kit" / "spec.py").exists()
+    assert (kit / "kit" / "spec.py").exists()
     # Where there are several GPUs, these run a member on each.
-    assert [p.stem for p in sorted(place.glob("notebooks/*"))] == NAMES
-    assert not list(place.rglob("__pycache__"))
-    found = {path.name.split("-")[0] for path in place.glob("*.whl")}
+    assert [p.stem for p in sorted(kit.glob("notebooks/*"))] == NAMES
+    assert not list(kit.rglob("__pycache__"))
+    found = {path.name.split("-")[0] for path in kit.glob("*.whl")}
     assert found == {"scikit_optimize", "pyaml"}
-    for index, name in enumerate(NAMES):
-        text = (folder / name / "kernel-metadata.json").read_text()
-        metadata = json.loads(text)
-        assert metadata == kernels[index]
-        packed = folder / name / metadata["code_file"]
-        assert (
-            packed.read_bytes() == Path(f"notebooks/{name}.ipynb").read_bytes()
-        )
+    before = []
+    for place in places:
+        kernel = json.loads((place / "kernel-metadata.json").read_text())
+        packed = (place / kernel["code_file"]).read_bytes()
+        assert packed == Path(f"notebooks/{place.name}.ipynb").read_bytes()
         # Kaggle makes the address of the title; another one is not found.
-        slug = re.sub("[^a-z0-9]+", "-", metadata["title"].lower())
-        assert metadata["id"] == f"me/{slug}"
+        slug = re.sub("[^a-z0-9]+", "-", kernel["title"].lower())
+        assert kernel["id"] == f"me/{slug}"
         # What Kaggle's client calls two T4; a shape would ask for a GPU too.
-        gpu = name in NAMES[1:4]
-        assert metadata["enable_gpu"] == gpu and metadata["is_private"]
-        assert metadata["machine_shape"] == ("NvidiaTeslaT4" if gpu else "")
-        assert not metadata["enable_internet"]
-        assert metadata["competition_sources"] == ["youtube8m-2019"]
-        assert metadata["dataset_sources"] == [about["id"], "you/yt8m-test"]
-        before = [kernel["id"] for kernel in kernels[:index]]
-        assert metadata["kernel_sources"] == before
-
-
-def test_the_command_builds_and_says_what_to_type_next(tmp_path, offline):
-    done = subprocess.run(
-        [sys.executable, "-m", "kit.runtime.kaggle", "me", "a/b, c/d"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )
-    assert done.returncode == 0, done.stderr
-    push = r"kaggle kernels push -p (\S+) --timeout 43200"
-    pushed = [tmp_path / place for place in re.findall(push, done.stdout)]
-    assert [place.name for place in pushed] == NAMES
-    kernels = [
-        json.loads((place / "kernel-metadata.json").read_text())
-        for place in pushed
-    ]
-    assert kernels[0]["dataset_sources"][1:] == ["a/b", "c/d"]
-    assert re.findall(r"kernels status (\S+)", done.stdout) == [
-        kernel["id"] for kernel in kernels
-    ]
-    create = r"kaggle datasets create -p (\S+) --dir-mode"
-    (kit,) = re.findall(create, done.stdout)
-    assert (tmp_path / kit / "dataset-metadata.json").exists()
+        gpu = place.name in NAMES[1:4]
+        assert kernel["enable_gpu"] == gpu and kernel["is_private"]
+        assert kernel["machine_shape"] == ("NvidiaTeslaT4" if gpu else "")
+        assert not kernel["enable_internet"]
+        assert kernel["competition_sources"] == ["youtube8m-2019"]
+        assert kernel["dataset_sources"] == [about["id"], "a/b", "c/d"]
+        assert kernel["kernel_sources"] == before
+        before.append(kernel["id"])
+    assert re.findall(r"kernels status (\S+)", printed) == before
 
 
 def test_an_older_folder_is_replaced_and_stays_where_building_fails(
-    tmp_path, monkeypatch, no_wheels
+    tmp_path, monkeypatch
 ):
-    folder = tmp_path / "kaggle"
-    kaggle.pack("me", [], folder)
-    (folder / "stale").touch()
-
     def fail(*_, **__):
         raise OSError("no network")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(kaggle.subprocess, "run", fail)
-        with pytest.raises(OSError, match="no network"):
-            kaggle.pack("me", [], folder)
-    assert (folder / "stale").exists()
+    folder = tmp_path / "kaggle"
+    (folder / "stale").mkdir(parents=True)
+    monkeypatch.setattr(kaggle.subprocess, "run", fail)
+    with pytest.raises(OSError, match="no network"):
+        kaggle.pack("me", [], folder)
+    assert os.listdir(folder) == ["stale"]
+    monkeypatch.setattr(kaggle.subprocess, "run", lambda *_, **__: None)
     for kernel in kaggle.pack("you", ["sample"], folder):
         assert kernel["competition_sources"] == []
         assert kernel["dataset_sources"] == ["you/yt8m-segment-kit"]
-    assert not (folder / "stale").exists()
-    assert "you/" in (folder / NAMES[0] / "kernel-metadata.json").read_text()
+    assert sorted(os.listdir(folder)) == [*NAMES, kaggle.KIT]
     assert os.listdir(tmp_path) == ["kaggle"]
 
 
 @pytest.mark.parametrize(
-    "owner, data",
-    [("", []), ("me you", []), ("me/kit", []), ("you\n", []), ("me", ["yt8m"])],
+    "owner, data", [("", []), ("me/kit", []), ("you\n", []), ("me", ["yt8m"])]
 )
-def test_a_name_that_is_none_is_refused(owner, data, tmp_path, no_wheels):
+def test_a_name_that_is_none_is_refused(owner, data, tmp_path):
     with pytest.raises(ValueError, match="OWNER=name and DATA=sample or"):
         kaggle.pack(owner, data, tmp_path / "k")
     assert not os.listdir(tmp_path)
@@ -151,10 +125,12 @@ RUNNER = """
 import json, sys
 cells = json.load(open(sys.argv[1]))["cells"]
 code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-code[0] += "\\n" + sys.argv[2]  # what papermill would add
 names = {"__name__": "__main__"}
 for cell in code:
     exec(compile(cell, "<cell>", "exec"), names)
+    if cell is code[0]:  # as papermill would add
+        quick = json.loads(sys.argv[2])
+        names.update({name: quick[name] for name in quick if name in names})
 import kit
 print("kit:", kit.__file__)
 print("skopt:", getattr(sys.modules.get("skopt"), "__file__", None))
@@ -171,14 +147,6 @@ QUICK = {
     "num_classes": 100,
     "evaluations": 12,
 }
-
-
-def quick(name):
-    """The lines that papermill would add to a notebook."""
-    text = Path("notebooks", f"{name}.py").read_text()
-    cell = text.split('tags=["parameters"]')[1].split("# %%")[0]
-    names = re.findall(r"^(\w+) = ", cell, re.MULTILINE)
-    return "\n".join(f"{n} = {QUICK[n]!r}" for n in names if n in QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -203,16 +171,6 @@ def move(prefix, root, folder):
         path.write_text(re.sub(pattern, str(root), path.read_text()))
 
 
-def upload(folder, place):
-    """Unpacks the data set as Kaggle does what its client sends."""
-    ignored = shutil.ignore_patterns("kit", "notebooks", "*.json")
-    shutil.copytree(folder, place, ignore=ignored)
-    for name in ("kit", "notebooks"):
-        archive = shutil.make_archive(place / name, "zip", folder / name)
-        shutil.unpack_archive(archive, place / name)
-        os.unlink(archive)
-
-
 def listing(folder):
     """All there is to see of it: root may write in spite of permissions, but
     not without a trace."""
@@ -223,13 +181,13 @@ def listing(folder):
 def attach(sample, mounts):
     """Real shards as the competition and a user's data set show them."""
     competition = mounts / "competitions" / kaggle.COMPETITION
-    for shard in (
-        "frame-sample/frame/train00.tfrecord",
-        "validate-sample/validate/validate00.tfrecord",
-    ):
-        (competition / shard).parent.mkdir(parents=True)
-        (source,) = Path(sample).rglob(Path(shard).name)
-        shutil.copy(source, competition / shard)
+    for split, place in {
+        "train": "frame-sample/frame",
+        "validate": "validate-sample/validate",
+    }.items():
+        (competition / place).mkdir(parents=True)
+        shard = Path(sample, split, f"{split}00.tfrecord")
+        shutil.copy(shard, competition / place)
     # Kaggle's vocabulary lists the segment classes alone.
     classes = pd.read_csv(Path(sample, "segment_label_ids.csv"))
     names = pd.read_csv(Path(sample, "vocabulary.csv"), keep_default_na=False)
@@ -238,23 +196,20 @@ def attach(sample, mounts):
     shutil.copytree(Path(sample, "test"), mounts / "datasets/you/test")
 
 
-def run_kernel(python, notebook, root, parameters):
+def run_kernel(python, notebook, root):
     """Runs a packed notebook as Kaggle would; what it printed."""
     move("/kaggle", root, notebook.parent)
     (root / "working").mkdir()
     before = listing(root / "input")
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    here = {"MPLBACKEND": "Agg", "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
-    done = subprocess.run(
-        [python, "-B", "-c", RUNNER, notebook, parameters],
-        capture_output=True,
-        text=True,
-        cwd=root / "working",
-        env=kept | here,
+    printed = run(
+        [python, "-B", "-c", RUNNER, notebook, json.dumps(QUICK)],
+        root / "working",
+        PYTHONPATH="",
+        MPLBACKEND="Agg",
+        KAGGLE_KERNEL_RUN_TYPE="Batch",
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert listing(root / "input") == before
-    return done.stdout
+    return printed
 
 
 @pytest.mark.slow
@@ -264,12 +219,12 @@ def test_the_notebooks_run_on_kaggle_in_a_chain(
     root, packed = tmp_path / "kaggle", tmp_path / "packed"
     kernels = kaggle.pack("me", ["you/test"], packed)
     kit = root / "input" / "datasets" / "me" / kaggle.KIT
-    upload(packed / kaggle.KIT, kit)
+    shutil.copytree(packed / kaggle.KIT, kit)
     move("/kaggle", root, kit)
     attach(sample, root / "input")
     for name, kernel in zip(NAMES, kernels, strict=True):
         notebook = packed / name / kernel["code_file"]
-        printed = run_kernel(image, notebook, root, quick(name))
+        printed = run_kernel(image, notebook, root)
         assert f"kit: {kit}/kit/__init__.py" in printed
         assert "SIMULATED" not in printed
         output = root / "input" / "notebooks" / kernel["id"]
@@ -307,20 +262,14 @@ def test_on_colab_the_kit_and_the_data_on_drive_are_found(
     root = tmp_path / "content"
     drive = root / "drive" / "MyDrive"
     kaggle.pack("me", ["sample"], tmp_path / "packed")
-    upload(tmp_path / "packed" / kaggle.KIT, drive / kaggle.KIT)
+    shutil.copytree(tmp_path / "packed" / kaggle.KIT, drive / kaggle.KIT)
     for split in ("train", "validate"):
         shutil.copytree(Path(sample, split), drive / "yt8m" / split)
     shutil.copytree("notebooks", root / "opened")
     move("/content", root, root)
-    done = subprocess.run(
-        [image, "-c", COLAB, root / "opened" / "05_ensemble.ipynb"],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": ""},
-    )
-    assert done.returncode == 0, done.stderr
-    kit, skopt, data = done.stdout.strip().splitlines()[-3:]
+    notebook = root / "opened" / "05_ensemble.ipynb"
+    printed = run([image, "-c", COLAB, notebook], root, PYTHONPATH="")
+    kit, skopt, data = printed.strip().splitlines()[-3:]
     assert kit == f"kit: {drive}/{kaggle.KIT}/kit/__init__.py"
     assert f"{drive}/{kaggle.KIT}/scikit_optimize-" in skopt
     for split in ("train", "validate"):

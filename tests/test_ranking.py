@@ -16,27 +16,22 @@ def segments(count):
 
 
 def listed(ranking, class_id):
+    """`(video_id, start)` of the list of a class."""
     rows = ranking.indices(class_id)
-    return list(
-        zip(
-            ranking.video_ids[rows].tolist(),
-            ranking.starts[rows].tolist(),
-            strict=True,
-        )
-    )
+    return pairs(ranking.video_ids[rows], ranking.starts[rows])
+
+
+def pairs(ids, starts):
+    return list(zip(ids.tolist(), starts.tolist(), strict=True))
 
 
 def sorted_lists(scores, ids, starts, k):
     """The definition: everything sorted, the best k kept."""
     for column in scores.T:
-        entries = [
-            (-score, video, start)
-            for score, video, start in zip(
-                column.tolist(), ids.tolist(), starts.tolist(), strict=True
-            )
-            if score > -np.inf
-        ]
-        yield [(video, start) for _, video, start in sorted(entries)[:k]]
+        entries = sorted(
+            zip(np.negative(column), pairs(ids, starts), strict=True)
+        )
+        yield [pair for score, pair in entries if score < np.inf][:k]
 
 
 @st.composite
@@ -79,11 +74,11 @@ def test_a_stream_gives_what_a_full_sort_gives(stream):
 def test_parts_merge_to_the_ranking_of_one_run(stream):
     scores, ids, starts, _, k = stream
     whole = Ranking.from_scores(scores, [5, 6, 7], ids, starts, k)
-    parts = [
+    parts = (
         Ranking.from_scores(scores[i::3], [5, 6, 7], ids[i::3], starts[i::3], k)
         for i in range(3)
-    ]
-    merged = Ranking.merge((part for part in parts), k)
+    )
+    merged = Ranking.merge(parts, k)
     for class_id in (5, 6, 7):
         assert listed(merged, class_id) == listed(whole, class_id)
 
@@ -122,21 +117,15 @@ def test_a_worked_example():
 def test_locate_and_ranks_agree_with_search(count, seed, longer):
     rng = np.random.default_rng(seed)
     ids, starts = segments(count)
-    ranking = Ranking.from_scores(
-        rng.random((count, 2)), [0, 1], ids, starts, 9
-    )
-    asked = rng.integers(0, count, 30)
+    scores = rng.random((count, 2))
+    ranking = Ranking.from_scores(scores, [0, 1], ids, starts, 9)
+    asked, classes = rng.integers(0, count, 30), rng.integers(0, 2, 30)
     ask_ids = np.array([*ids[asked[:-1]], b"z" + b"9" * 9 * longer], "S")
     ask_starts = starts[asked] + rng.integers(0, 2, 30)
-    table = list(
-        zip(ranking.video_ids.tolist(), ranking.starts.tolist(), strict=True)
-    )
+    table = pairs(ranking.video_ids, ranking.starts)
     rows = ranking.locate(ask_ids, ask_starts)
-    classes = rng.integers(0, 2, 30)
     ranks = ranking.ranks(classes, ask_ids, ask_starts)
-    for i, pair in enumerate(
-        zip(ask_ids.tolist(), ask_starts.tolist(), strict=True)
-    ):
+    for i, pair in enumerate(pairs(ask_ids, ask_starts)):
         row = table.index(pair) if pair in table else -1
         own = listed(ranking, classes[i])
         assert rows[i] == row
@@ -156,9 +145,8 @@ def test_saved_and_loaded_is_the_same(tmp_path, mmap, with_scores):
     loaded = Ranking.load(folder, mmap=mmap)
     assert (loaded.scores is not None) == with_scores
     for name in ("class_ids", "video_ids", "starts", "offsets", "order"):
-        np.testing.assert_array_equal(
-            getattr(loaded, name), getattr(ranking, name)
-        )
+        one, two = getattr(loaded, name), getattr(ranking, name)
+        np.testing.assert_array_equal(one, two)
     assert isinstance(loaded.order.base, np.memmap) == mmap
     # Replaced, also by one without scores and while it is read.
     ranking.scores = None
@@ -175,33 +163,33 @@ def test_an_empty_ranking_is_saved_and_loaded(tmp_path):
     assert ranking.locate(["a"], [0]).tolist() == [-1]
 
 
-@pytest.mark.parametrize("move", ["rename", "replace"])
-def test_killed_while_replaced_leaves_the_old_ranking(
-    tmp_path, monkeypatch, move
-):
+@pytest.fixture
+def one(tmp_path):
+    """A saved ranking of one segment, "old"."""
     folder = tmp_path / "ranking"
-    old = Ranking.from_scores([[0.5]], [1], ["old"], [0])
-    new = Ranking.from_scores([[0.5]], [1], ["new"], [0])
-    old.save(folder)
+    Ranking.from_scores([[0.5]], [1], ["old"], [0]).save(folder)
+    return folder
 
+
+NEW = Ranking.from_scores([[0.5]], [1], ["new"], [0])
+
+
+@pytest.mark.parametrize("move", ["rename", "replace"])
+def test_killed_while_replaced_leaves_the_old_ranking(one, monkeypatch, move):
     def killed(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(os, move, killed)
         with pytest.raises(KeyboardInterrupt):
-            new.save(folder)
-    assert listed(Ranking.load(folder), 1) == [(b"old", 0)]
-    new.save(folder)
-    assert listed(Ranking.load(folder), 1) == [(b"new", 0)]
-    assert [path.name for path in tmp_path.iterdir()] == ["ranking"]
+            NEW.save(one)
+    assert listed(Ranking.load(one), 1) == [(b"old", 0)]
+    NEW.save(one)
+    assert listed(Ranking.load(one), 1) == [(b"new", 0)]
+    assert [path.name for path in one.parent.iterdir()] == ["ranking"]
 
 
-def test_a_full_disk_leaves_the_old_ranking_and_its_room(tmp_path, monkeypatch):
-    folder = tmp_path / "ranking"
-    ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
-    ranking.save(folder)
-
+def test_a_full_disk_leaves_the_old_ranking_and_its_room(one, monkeypatch):
     def full(path, array):
         if "order" in str(path):
             raise OSError("1 requested and 0 written")
@@ -209,22 +197,21 @@ def test_a_full_disk_leaves_the_old_ranking_and_its_room(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OSError, match="ranking.*is the disk full.*0 written"):
-        ranking.save(folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["ranking"]
-    assert listed(Ranking.load(folder), 1) == [(b"a", 0)]
+        NEW.save(one)
+    assert [path.name for path in one.parent.iterdir()] == ["ranking"]
+    assert listed(Ranking.load(one), 1) == [(b"old", 0)]
 
 
-def test_a_damaged_ranking_is_named(tmp_path):
-    Ranking.from_scores([[0.5]], [1], ["a"], [0]).save(tmp_path / "ranking")
-    path = tmp_path / "ranking" / "order.npy"
+def test_a_damaged_ranking_is_named(one):
+    path = one / "order.npy"
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:60], b"", b"no array"):
         path.write_bytes(damaged)
         for mmap in (True, False):
             with pytest.raises(ValueError, match="write it again.*ranking"):
-                Ranking.load(tmp_path / "ranking", mmap=mmap)
+                Ranking.load(one, mmap=mmap)
     with pytest.raises(FileNotFoundError, match="absent"):
-        Ranking.load(tmp_path / "absent")
+        Ranking.load(one / "absent")
 
 
 def test_restricted_to_videos_keeps_the_order():

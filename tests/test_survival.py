@@ -1,26 +1,29 @@
 """Whatever happens to training, run again it ends with the same bits."""
 
-import errno
+import multiprocessing
+import random
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+import signal
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint
 
 from kit import training
-from kit.training import checkpoint
+from kit.training import backup, checkpoint
 
 EPOCHS, STEPS = 5, 2
 
 
-@pytest.fixture(autouse=True)
-def with_a_checkpoint_each_epoch(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def with_a_checkpoint_each_epoch():
     """Also where saving takes longer than the epoch."""
-    monkeypatch.setattr("kit.training.backup.SHARE", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backup, "SHARE", 0)
+        yield
 
 
 def make_epoch(epoch, steps):
@@ -50,12 +53,12 @@ class Killed(BaseException):
 class Score(keras.callbacks.Callback):
     """A score that is best in epoch 2; raises at the end of another."""
 
-    def __init__(self, scores=(1, 2, 5, 4, 3), kill=None):
+    def __init__(self, kill=None):
         super().__init__()
-        self.scores, self.kill = scores, kill
+        self.kill = kill
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["val_map"] = float(self.scores[epoch])
+        logs["val_map"] = [1.0, 2.0, 5.0, 4.0, 3.0][epoch]
         if epoch == self.kill:
             raise Killed
 
@@ -65,38 +68,28 @@ class Run:
 
     def __init__(self, folder, about=None, patience=9, **where):
         self.model, self.best = build(), folder / "best.weights.h5"
-        resume = self.counting(self.best, patience)
-        self.keep_best, self.stopping = resume
-        about = about or {"seed": 4}
+        score = {"monitor": "val_map", "mode": "max"}
+        kept = {"save_best_only": True, "save_weights_only": True}
+        self.keep_best = ModelCheckpoint(self.best, **score, **kept)
+        self.stopping = EarlyStopping(patience=patience, **score)
+        resume, about = [self.keep_best, self.stopping], about or {"seed": 4}
         self.backup = training.Backup(folder, about, resume, **where)
-        self.log = keras.callbacks.CSVLogger(
-            folder / "history.csv", append=True
-        )
+        self.log = CSVLogger(folder / "history.csv", append=True)
 
-    @staticmethod
-    def counting(best="best.weights.h5", patience=9):
-        """Callbacks that count."""
-        return [
-            keras.callbacks.ModelCheckpoint(
-                *(best, "val_map"),
-                mode="max", save_best_only=True, save_weights_only=True,
-            ),
-            keras.callbacks.EarlyStopping(
-                "val_map", mode="max", patience=patience
-            ),
-        ]  # fmt: skip
-
-    def fit(self, *callbacks, score=None, epochs=EPOCHS, first=None):
+    def fit(self, *callbacks, kill=None, epochs=EPOCHS, first=None):
         self.model.compile("adam", "binary_crossentropy", run_eagerly=True)
         first = self.backup.epoch if first is None else first
-        data = training.epochs(make_epoch, first, epochs, STEPS)
+        counting = [Score(kill), self.keep_best, self.stopping, self.log]
         try:
             history = self.model.fit(
-                *(data,), epochs=epochs, steps_per_epoch=STEPS, verbose=0,
-                initial_epoch=first, shuffle=False,
-                callbacks=[score or Score(), self.keep_best, self.stopping,
-                           self.log, *callbacks, self.backup],
-            )  # fmt: skip
+                training.epochs(make_epoch, first, epochs, STEPS),
+                epochs=epochs,
+                steps_per_epoch=STEPS,
+                initial_epoch=first,
+                shuffle=False,
+                verbose=0,
+                callbacks=[*counting, *callbacks, self.backup],
+            )
         finally:
             self.log.on_train_end()  # which Keras leaves open where it fails
         self.trained = history.epoch
@@ -104,20 +97,39 @@ class Run:
 
     def finish(self, best=True):
         assert self.backup.finish(self.model, self.best if best else None)
-        return [np.array(w) for w in self.model.get_weights()]
+        return weights(self.model)
 
 
-def kill(folder, epoch, **where):
+def weights(model):
+    return [np.array(weight) for weight in model.get_weights()]
+
+
+def kill(folder, epoch, epochs=EPOCHS, **where):
     with pytest.raises(Killed):
-        Run(folder, **where).fit(score=Score(kill=epoch))
+        Run(folder, **where).fit(kill=epoch, epochs=epochs)
     return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    return kill(tmp_path_factory.mktemp("killed"), 3)
 
 
 @pytest.fixture
 def cut_off(tmp_path, killed):
     """A folder with two checkpoints, of the epochs 2 and 3."""
-    shutil.copytree(killed, tmp_path / "cut")
-    return tmp_path / "cut"
+    return shutil.copytree(killed, tmp_path / "cut")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """Best weights and last weights of training that nothing happens to."""
+    best, last = (
+        Run(tmp_path_factory.mktemp("whole")).fit().finish(best)
+        for best in (True, False)
+    )
+    assert any((a != b).any() for a, b in zip(best, last, strict=True))
+    return {"best": best, "last": last}
 
 
 def same(one, two):
@@ -125,28 +137,8 @@ def same(one, two):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kit.training.backup.SHARE", 0)
-        return kill(tmp_path_factory.mktemp("killed"), 3)
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    """Best weights and last weights of training that nothing happens to."""
-    runs = [
-        Run(tmp_path_factory.mktemp("whole")).fit().finish(best)
-        for best in (True, False)
-    ]
-    assert any((a != b).any() for a, b in zip(*runs, strict=True))
-    return dict(zip(("best", "last"), runs, strict=True))
-
-
 @pytest.mark.parametrize("kept", ["best", "last"])
-def test_training_cut_off_ends_as_training_that_was_not(
-    kept, expected, tmp_path
-):
+def test_cut_off_training_ends_as_if_it_were_not(kept, expected, tmp_path):
     for epoch in (0, 2, 4):
         kill(tmp_path, epoch)
     run = Run(tmp_path).fit()
@@ -160,25 +152,14 @@ def test_training_cut_off_ends_as_training_that_was_not(
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
-def test_all_that_training_needs_is_saved(cut_off):
-    with np.load(cut_off / "checkpoint-000003.npz") as arrays:
-        count = len(arrays.files) - 1
-    model = build()
-    assert len(model.variables) == len(model.weights) + 1  # dropout's seed
-    # Adam: the number of steps, the learning rate, and two moments a weight.
-    moments = 2 * len(model.trainable_variables)
-    assert count == len(model.variables) + 2 + moments
-
-
 def test_counters_of_callbacks_come_back(cut_off):
     """Patience counts what was before the kill; what it is, is no counter."""
+    with pytest.raises(ValueError, match="resume was .*EarlyStopping 1"):
+        training.Backup(cut_off, {"seed": 4})
     run = Run(cut_off, patience=2).fit()
     assert run.trained == [3, 4] and run.stopping.stopped_epoch == 4
     assert run.stopping.best == run.keep_best.best == 5
     assert run.stopping.patience == 2
-    with pytest.raises(ValueError, match="resume was .*EarlyStopping 1"):
-        kill(cut_off / "other", 3)
-        training.Backup(cut_off / "other", {"seed": 4}, [run.keep_best])
 
 
 def test_a_stop_by_patience_is_the_end(tmp_path):
@@ -192,25 +173,18 @@ def test_a_stop_by_patience_is_the_end(tmp_path):
 
 
 def test_what_is_finished_passes_at_once(expected, tmp_path):
+    """Its weights fit a plain model, and are not those of Adam as well."""
     Run(tmp_path).fit().finish()
     run = Run(tmp_path).fit()
     assert run.trained == [] and run.backup.finished
-    same(run.finish(), expected["best"])
-    same(run.finish(), expected["best"])  # a cell run twice
-
-
-def test_the_weights_fit_a_model_that_is_not_compiled(expected, tmp_path):
-    """And are not three times as large, with the moments of Adam."""
-    Run(tmp_path).fit().finish()
-    model = build()
-    model.load_weights(tmp_path / "model.weights.h5")
-    same([np.array(w) for w in model.get_weights()], expected["best"])
-    model.save_weights(tmp_path / "plain.weights.h5")
-    one, two = (
-        (tmp_path / f"{name}.weights.h5").stat().st_size
-        for name in ("model", "plain")
-    )
-    assert one <= 1.1 * two
+    for _ in range(2):  # a cell run twice
+        same(run.finish(), expected["best"])
+    model, path = build(), tmp_path / "model.weights.h5"
+    model.load_weights(path)
+    same(weights(model), expected["best"])
+    plain = tmp_path / "plain.weights.h5"
+    model.save_weights(plain)
+    assert path.stat().st_size <= 1.1 * plain.stat().st_size
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -228,22 +202,17 @@ def test_what_differs_from_the_run_before_is_named(finished, tmp_path):
 
 
 def test_more_epochs_may_be_asked_for_before_the_end(expected, tmp_path):
-    with pytest.raises(Killed):
-        Run(tmp_path).fit(score=Score(kill=1), epochs=3)
+    kill(tmp_path, 1, epochs=3)
     same(Run(tmp_path).fit().finish(), expected["best"])
 
 
-def test_fit_must_begin_where_training_was_saved(cut_off):
+def test_another_first_epoch_or_architecture_is_refused(cut_off):
     with pytest.raises(ValueError, match="initial_epoch was 3 and is 0"):
         Run(cut_off).fit(first=0)
-
-
-def test_another_architecture_is_refused(cut_off, monkeypatch):
-    model = build()
-    model = keras.Model(model.input, model.layers[-2].output)
-    monkeypatch.setattr(f"{__name__}.build", lambda: model)
+    run = Run(cut_off)
+    run.model = keras.Model(run.model.input, run.model.layers[-2].output)
     with pytest.raises(ValueError, match=r"variables was \d+ and is \d+"):
-        Run(cut_off).fit()
+        run.fit()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
@@ -270,46 +239,18 @@ def test_a_damaged_checkpoint_is_never_the_only_one_left(cut_off):
         Run(cut_off)
 
 
-def test_any_flipped_bit_of_a_checkpoint_is_harmless_or_noticed(tmp_path):
-    """Whatever it makes of the zip file: another version, a password."""
-    path, record = tmp_path / "checkpoint-1.npz", {"epoch": 3}
-    values = [np.arange(7.0), np.ones((2, 2), np.float32)]
-    checkpoint.write(path, record, values)
-    content = path.read_bytes()
-    variables = [keras.Variable(0 * value) for value in values]
-    noticed = 0
-    for bit in range(0, 8 * len(content), 7):
-        flipped = bytearray(content)
-        flipped[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(flipped)
-        if (read := checkpoint.read_record(path)) is None:
-            noticed += 1
-            continue
-        assert read == {"epoch": 3, "variables": 2}, bit
-        checkpoint.restore(path, variables)
-        same([np.asarray(one) for one in variables], values)
-    assert noticed > 4 * len(content) / 7
+def test_a_full_disk_costs_no_checkpoint(expected, cut_off, monkeypatch):
+    def full(path, *arrays, **record):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
 
-
-def test_a_disk_that_fills_up_costs_no_checkpoint(
-    expected, tmp_path, monkeypatch
-):
-    write, calls = np.lib.format.write_array, []
-
-    def full(file, array):
-        calls.append(0)
-        if len(calls) > 60:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(file, array)
-
-    monkeypatch.setattr("numpy.lib.format.write_array", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        Run(tmp_path).fit()
-    monkeypatch.undo()
-    assert not list(tmp_path.glob("partial-*"))
-    run = Run(tmp_path)
-    assert 0 < run.backup.epoch < EPOCHS
-    same(run.fit().finish(), expected["best"])
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.np, "savez", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            Run(cut_off).fit()
+    names = [path.name for path in cut_off.glob("*checkpoint*")]
+    assert names == ["checkpoint-000003.npz"]
+    same(Run(cut_off).fit().finish(), expected["best"])
 
 
 def test_training_resumes_from_an_attached_folder(expected, cut_off, tmp_path):
@@ -342,14 +283,13 @@ def test_checkpoints_go_to_scratch_and_leave_nothing(expected, tmp_path):
     assert not list(folder.glob("*.npz")) and not list(scratch.iterdir())
 
 
-def test_a_folder_that_was_deleted_begins_anew(expected, tmp_path):
-    where = {"scratch": tmp_path / "scratch"}
-    kill(tmp_path / "here", 4, **where)
-    assert list((tmp_path / "scratch").glob("*.npz"))
-    shutil.rmtree(tmp_path / "here")
-    run = Run(tmp_path / "here", about={"seed": 5}, **where)
-    assert run.backup.epoch == 0
-    assert not list((tmp_path / "scratch").glob("*.npz"))
+def test_a_folder_that_was_deleted_begins_anew(tmp_path):
+    here, scratch = tmp_path / "here", tmp_path / "scratch"
+    kill(here, 4, scratch=scratch)
+    assert list(scratch.glob("*.npz"))
+    shutil.rmtree(here)
+    assert Run(here, {"seed": 5}, scratch=scratch).backup.epoch == 0
+    assert not list(scratch.glob("*.npz"))
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -369,76 +309,52 @@ def test_what_is_not_a_number_is_not_saved(stop, tmp_path):
 def test_a_history_cut_by_a_kill_is_whole_again(cut_off):
     path, last = cut_off / "history.csv", "3,0.5,4.0\n"
     text = path.read_text()
-    before = text.splitlines(keepends=True)
-    for tail in ("", last, last[:1], last[:-1], before[-1], last[:5] + last):
+    trained_again = text.splitlines(keepends=True)[-1]
+    for tail in ("", last, last[:1], last[:-1], trained_again):
         path.write_text(text + tail)
         table = training.history(cut_off)
         assert table["epoch"].tolist() == list(range(3)) + [3] * (tail == last)
-        training.Backup(cut_off, {"seed": 4}, Run.counting())
+        Run(cut_off)
         assert path.read_text() == text
     path.write_text(text[:4])  # in the header
-    training.Backup(cut_off, {"seed": 4}, Run.counting())
+    Run(cut_off)
     assert path.read_text() == ""
 
 
-DRILL = """
-import os, random, signal, sys, time
-from pathlib import Path
+def train(folder, share, attached=None):
+    """What a process does that may be killed."""
+    backup.SHARE = share
+    Run(folder, attached=attached).fit().finish()
 
-from kit.training import backup
-from tests.test_survival import Run
 
-def start(name, attached=None):
-    # Imports are done, and nothing was computed that a fork would not survive.
-    child = os.fork()
-    if not child:
-        try:
-            Run(folder / name, attached=attached).fit().finish()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return child
-
-def end(child):
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), status
-    return status == 0
-
-def epochs():
-    path = folder / "cut" / "history.csv"
+def epochs_logged(folder):
+    path = folder / "history.csv"
     return len(path.read_text().splitlines()) if path.exists() else 0
-
-folder, kills = Path(sys.argv[1]), int(sys.argv[2])
-random.seed(sys.argv[3])
-backup.SHARE = random.choice([0, 20])
-for kill in range(kills):
-    last = epochs() + random.randrange(3)
-    child = start("cut")
-    look = os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while epochs() <= last and not os.waitid(*look):
-        time.sleep(0.01)
-    time.sleep(random.uniform(0, 0.5))
-    os.kill(child, signal.SIGKILL)
-    if end(child):
-        break
-    print(kill, sorted(path.name for path in (folder / "cut").iterdir()))
-assert end(start("end", folder / "cut"))
-"""
 
 
 @pytest.mark.slow
-def test_training_killed_by_a_signal_ends_with_the_same_bits(
+def test_killed_by_a_signal_training_ends_with_the_same_bits(
     expected, tmp_path
 ):
-    done = subprocess.run(
-        [sys.executable, "-c", DRILL, str(tmp_path), "4", "1"],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+    # Each process begins with imports done and nothing computed.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    cut, end, rng = tmp_path / "cut", tmp_path / "end", random.Random(1)
+    for share in (0, 20, 0, 20):
+        last = epochs_logged(cut) + rng.randrange(3)
+        child = context.Process(target=train, args=(cut, share))
+        child.start()
+        while epochs_logged(cut) <= last and child.is_alive():
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        child.kill()
+        child.join()
+        assert child.exitcode in (0, -signal.SIGKILL)
+    child = context.Process(target=train, args=(end, 0, cut))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
     model = build()
-    model.load_weights(tmp_path / "end" / "model.weights.h5")
-    same([np.array(w) for w in model.get_weights()], expected["best"])
-    table = training.history(tmp_path / "end")
-    assert table["val_map"].tolist() == [1, 2, 5, 4, 3]
+    model.load_weights(end / "model.weights.h5")
+    same(weights(model), expected["best"])
+    assert training.history(end)["val_map"].tolist() == [1, 2, 5, 4, 3]

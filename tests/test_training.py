@@ -1,10 +1,8 @@
 import math
-import time
 from types import SimpleNamespace
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -23,6 +21,7 @@ def examples(seed, *shape):
 
 
 def make_epoch(epoch, steps):
+    """Random batches that depend on the number of the epoch alone."""
     return tf.data.Dataset.from_tensor_slices(examples(epoch, steps, 8))
 
 
@@ -52,15 +51,9 @@ def build():
     return model
 
 
-def fit(model, batches, epochs, first=0, steps=3, **options):
+def fit(model, batches, epochs, **options):
     options = {"verbose": 0, "shuffle": False} | options
-    return model.fit(
-        batches,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        initial_epoch=first,
-        **options,
-    )
+    return model.fit(batches, epochs=epochs, steps_per_epoch=3, **options)
 
 
 def test_the_learning_rate_falls_every_two_million_examples():
@@ -76,19 +69,15 @@ def test_a_processor_computes_in_full_precision():
 
 
 def test_epochs_that_resume_are_those_that_were_left():
-    whole = first_bytes(training.epochs(make_epoch, 0, 4, steps=3))
-    rest = first_bytes(training.epochs(make_epoch, 2, 4, steps=3))
-    assert len(whole) == 12 and whole[6:] == rest
-    for epoch in range(4):
-        expected = first_bytes(make_epoch(epoch, 3))
-        assert whole[3 * epoch : 3 * epoch + 3] == expected
+    """Each ends where `fit` does, though there are more examples."""
 
+    def endless(epoch, steps):
+        return make_epoch(epoch, steps).repeat()
 
-def test_an_epoch_ends_where_fit_does():
-    """Though there are more examples, such as of data that repeat."""
-    batches = training.epochs(lambda e, steps: make_epoch(e, 9), 0, 2, steps=3)
-    expected = [*make_epoch(0, 9).take(3), *make_epoch(1, 9).take(3)]
-    assert first_bytes(batches) == first_bytes(expected)
+    whole = first_bytes(training.epochs(endless, 0, 4, steps=3))
+    rest = first_bytes(training.epochs(endless, 2, 4, steps=3))
+    expected = [first_bytes(make_epoch(epoch, 3)) for epoch in range(4)]
+    assert whole == sum(expected, []) and rest == sum(expected[2:], [])
 
 
 def test_epochs_are_trained_in_one_trace_and_shown_by_their_steps(capsys):
@@ -100,20 +89,14 @@ def test_epochs_are_trained_in_one_trace_and_shown_by_their_steps(capsys):
 
 
 def test_a_finished_fit_passes_without_a_batch():
-    def fail(epoch, steps):
+    def recorded(epoch, steps):
         calls.append(epoch)
         return make_epoch(epoch, steps)
 
     calls = []
-    batches = training.epochs(fail, 4, 4, steps=3)
-    assert fit(build(), batches, epochs=4, first=4).epoch == []
+    batches = training.epochs(recorded, 4, 4, steps=3)
+    assert fit(build(), batches, epochs=4, initial_epoch=4).epoch == []
     assert calls == [4]  # for the shapes alone
-
-
-def test_an_epoch_that_ends_early_is_an_error():
-    batches = training.epochs(lambda e, n: make_epoch(e, n - e), 0, 2, steps=3)
-    with pytest.raises(tf.errors.OpError, match="expected.*3.*only 2 elements"):
-        fit(build(), batches, epochs=2)
 
 
 def test_what_goes_wrong_in_the_data_is_told():
@@ -122,9 +105,16 @@ def test_what_goes_wrong_in_the_data_is_told():
             raise ValueError("no such shard: 17")
         return make_epoch(epoch, steps)
 
-    batches = training.epochs(missing, 0, 2, steps=3)
-    with pytest.raises(tf.errors.OpError, match="no such shard: 17"):
-        fit(build(), batches, epochs=2)
+    def short(epoch, steps):
+        return make_epoch(epoch, steps - epoch)
+
+    for make, message in {
+        missing: "no such shard: 17",
+        short: "expected.*3.*only 2 elements",
+    }.items():
+        batches = training.epochs(make, 0, 2, steps=3)
+        with pytest.raises(tf.errors.OpError, match=message):
+            fit(build(), batches, epochs=2)
 
 
 def rated(count=19):
@@ -155,60 +145,56 @@ def test_the_evaluation_must_have_something_to_score():
 
 
 def test_the_evaluation_comes_before_those_that_read_it(tmp_path):
-    """As those that stop and keep the best."""
+    """As those that stop and log."""
     model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
     evaluation = training.SegmentMAP(model, rated(), batch_size=8)
-    best = tmp_path / "best.weights.h5"
-    history = fit(
-        build(),
-        training.epochs(make_epoch, 0, 9, steps=3),
-        epochs=9,
-        callbacks=[
-            evaluation,
-            keras.callbacks.ModelCheckpoint(
-                *(best, "val_map"),
-                mode="max",
-                save_best_only=True,
-                save_weights_only=True,
-            ),
-            keras.callbacks.EarlyStopping("val_map", mode="max", patience=2),
-            keras.callbacks.CSVLogger(tmp_path / "history.csv"),
-        ],
-    )
+    callbacks = [
+        evaluation,
+        keras.callbacks.EarlyStopping("val_map", mode="max", patience=2),
+        keras.callbacks.CSVLogger(tmp_path / "history.csv"),
+    ]
+    batches = training.epochs(make_epoch, 0, 9, steps=3)
+    history = fit(build(), batches, epochs=9, callbacks=callbacks)
     score = evaluation.evaluate()
-    assert history.history["val_map"] == [score] * 3 and best.exists()
-    table = training.history(tmp_path)
-    assert table["val_map"].tolist() == [score] * 3
-    assert isinstance(table, pd.DataFrame)
+    assert history.history["val_map"] == [score] * 3
+    assert training.history(tmp_path)["val_map"].tolist() == [score] * 3
 
 
-def limited(limit, epochs=4, seconds=0.0):
-    wait = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: time.sleep(seconds)
-    )
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr("kit.training.time_limit.time", clock)
+    return clock
+
+
+def limited(limit, clock, seconds, epochs):
+    def wait(epoch, logs):
+        clock.now += seconds
+
+    wait = keras.callbacks.LambdaCallback(on_epoch_end=wait)
     batches = training.epochs(make_epoch, 0, epochs, steps=3)
     return fit(build(), batches, epochs, callbacks=[wait, limit]).epoch
 
 
-def test_time_ends_training_after_an_epoch(capsys):
-    limit = training.TimeLimit(0)
-    assert limit.reached and limited(limit) == [0]
-    assert "Time is up after epoch 1" in capsys.readouterr().out
-    assert limited(training.TimeLimit(0), epochs=1) == [0]
-    assert "Time is up" not in capsys.readouterr().out  # it was the last
-
-
-def test_time_ends_training_before_an_epoch_that_would_not_end():
+def test_time_ends_training_before_an_epoch_that_would_not_end(clock, capsys):
     limit = training.TimeLimit(9 / 3600)
-    began = time.monotonic()
-    trained = limited(limit, epochs=99, seconds=2)
-    assert time.monotonic() - began < 9 and len(trained) < 5
+    assert limited(limit, clock, seconds=2, epochs=99) == [0, 1, 2, 3]
     assert limit.reached
+    assert "Time is up after epoch 4" in capsys.readouterr().out
 
 
-def test_time_counts_from_where_the_limit_is_made():
-    limit = training.TimeLimit(0.2 / 3600)
-    time.sleep(0.2)
-    assert limit.reached
-    for hours in (None, math.inf, 1):
-        assert not training.TimeLimit(hours).reached
+def test_an_epoch_is_always_trained(clock, capsys):
+    limit = training.TimeLimit(0)
+    assert limited(limit, clock, seconds=1, epochs=1) == [0]
+    assert "Time is up" not in capsys.readouterr().out  # it was the last
+    assert limited(limit, clock, seconds=1, epochs=4) == [0]
+
+
+def test_time_counts_from_where_the_limit_is_made(clock):
+    limits = {hours: training.TimeLimit(hours) for hours in (1, 3, math.inf)}
+    limits[None] = training.TimeLimit(None)
+    clock.now = 2 * 3600
+    reached = [hours for hours, limit in limits.items() if limit.reached]
+    assert reached == [1]

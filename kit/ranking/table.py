@@ -162,14 +162,11 @@ class Ranking:
         keep = np.isin(self.video_ids, as_ids(video_ids))
         listed = keep[self.order]
         new_row = (np.cumsum(keep) - 1).astype(np.uint32)
-        return Ranking(
-            self.class_ids,
-            self.video_ids[keep],
-            self.starts[keep],
-            np.append(0, np.cumsum(listed))[self.offsets],
-            new_row[self.order[listed]],
-            None if self.scores is None else self.scores[listed],
-        )
+        table = self.video_ids[keep], self.starts[keep]
+        offsets = np.append(0, np.cumsum(listed))[self.offsets]
+        order = new_row[self.order[listed]]
+        scores = None if self.scores is None else self.scores[listed]
+        return Ranking(self.class_ids, *table, offsets, order, scores)
 
     def save(self, folder) -> None:
         """Writes a folder of `.npy` files: whole or not at all.
@@ -197,16 +194,13 @@ class Ranking:
         folder = Path(folder)
         if not folder.exists() and _beside(folder, "old").exists():
             folder = _beside(folder, "old")  # killed while it was replaced
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not (folder / "scores.npy").exists():
-            names.remove("scores")
+        fields = dataclasses.fields(cls)
+        paths = [folder / f"{field.name}.npy" for field in fields]
+        if not paths[-1].exists():
+            paths.pop()  # the scores are not known
+        mode = "r" if mmap else None
         try:
-            return cls(
-                *(
-                    np.load(folder / f"{n}.npy", "r" if mmap else None)
-                    for n in names
-                )
-            )
+            return cls(*(np.load(path, mode) for path in paths))
         except (ValueError, EOFError) as error:
             raise ValueError(
                 "A ranking is a folder that `Ranking.save` wrote; write it "

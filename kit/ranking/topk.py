@@ -2,14 +2,7 @@
 
 import numpy as np
 
-from kit.ranking.table import (
-    K,
-    Ranking,
-    as_ids,
-    check_classes,
-    one_table,
-    sort_key,
-)
+from kit.ranking.table import K, Ranking, as_ids, check_classes, one_table
 
 
 class TopK:
@@ -176,8 +169,8 @@ class TopK:
         missing = k - np.count_nonzero(keep)
         if missing < len(tied):  # a tie across the cut: ids decide
             rows = index[tied]
-            ids = sort_key(self._ids[rows])
-            tied = tied[np.lexsort((self._starts[rows], ids))[:missing]]
+            order = np.lexsort((self._starts[rows], self._ids[rows]))
+            tied = tied[order[:missing]]
         keep[tied] = True
         self._scores[column, :k] = scores[keep]
         self._index[column, :k] = index[keep]
@@ -195,9 +188,8 @@ def best_first(scores, rows, k: int):
     # ones fall: flip the former, so that smaller is better throughout.
     bits = bits ^ (~(bits >> 31) & np.int32(0x7FFFFFFF))
     # One number a pair, since those sort many times faster than indices.
-    key = (
-        bits.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    ) | np.asarray(rows, np.uint64)
+    high = bits.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    key = high | np.asarray(rows, np.uint64)
     if len(key) > k:
         key = np.partition(key, k)[:k]
     key.sort()

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kit.ranking.table import replacing
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("build/kaggle")
 KIT = "yt8m-segment-kit"
@@ -29,7 +31,7 @@ kaggle datasets create -p {FOLDER / KIT} --dir-mode zip"""
 
 
 def pack(owner: str, data: Sequence[str], folder: Path = FOLDER) -> list[dict]:
-    """Builds the folder under a temporary name; an older one is replaced.
+    """Builds the folder; an older one is replaced once all is there.
 
     Args:
         owner: Your user name in Kaggle's addresses.
@@ -52,17 +54,14 @@ def pack(owner: str, data: Sequence[str], folder: Path = FOLDER) -> list[dict]:
                 "Names stand in addresses on Kaggle: give OWNER=name and "
                 f"DATA=sample or DATA=owner/name,... Received: {source!r}"
             )
-    scratch = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    _copy_kit(scratch / KIT, sources[0])
     kernels = []
-    for notebook in sorted(ROOT.glob("notebooks/*.ipynb")):
-        kernel = _metadata(owner, notebook, sources, simulate, kernels)
-        kernels.append(kernel)
-        _write(scratch / notebook.stem / "kernel-metadata.json", kernel)
-        shutil.copy(notebook, scratch / notebook.stem)
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
+    with replacing(folder) as scratch:
+        _copy_kit(scratch / KIT, sources[0])
+        for notebook in sorted(ROOT.glob("notebooks/*.ipynb")):
+            kernel = _metadata(owner, notebook, sources, simulate, kernels)
+            kernels.append(kernel)
+            _write(scratch / notebook.stem / "kernel-metadata.json", kernel)
+            shutil.copy(notebook, scratch / notebook.stem)
     return kernels
 
 

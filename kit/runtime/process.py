@@ -115,8 +115,8 @@ def spread(
             return ""
         gpu, log = free.pop(0), Path(output_dir, member, f"{notebook}.log")
         print(f"{member}: GPU {gpu}, {log}", flush=True)
-        command = _command(script, {**parameters, "members": member}, hours)
-        problem = _run(command, log, gpu, lifeline)
+        values = {**parameters, "members": member, "hours": hours}
+        problem = _run(_command(script, values), log, gpu, lifeline)
         free.append(gpu)
         return problem
 
@@ -143,13 +143,13 @@ def _run(command, log, gpu, lifeline) -> str:
     return f"{log.parent.name}: {last} ({log})" if ended.returncode else ""
 
 
-def _command(script, parameters, hours):
+def _command(script, values):
     """How to run it with those values that its parameters cell has."""
     cell = script.read_text().split('tags=["parameters"]')[1].split("# %%")[0]
     command = [sys.executable, "-u", str(script)]
     for name in re.findall(r"^(\w+) = ", cell, re.MULTILINE):
-        if name in parameters:
-            value = hours if name == "hours" else parameters[name]
+        if name in values:
+            value = values[name]
             value = ",".join(value) if isinstance(value, list) else value
             command.append(f"--{name.replace('_', '-')}={value}")
     return command

@@ -1,15 +1,16 @@
 """Training that resumes to the same bits."""
 
 import atexit
+import inspect
 import json
 import math
 import shutil
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 
+from kit.ranking.table import replacing
 from kit.training import checkpoint
 from kit.training.checkpoint import check_same
 from kit.training.history import read_about, rows
@@ -72,32 +73,26 @@ class Backup(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(
-        self,
-        folder,
-        about: dict,
-        resume: Iterable = (),
-        scratch=None,
-        attached=None,
-    ):
+    def __init__(self, folder, about, resume=(), scratch=None, attached=None):
         super().__init__()
         self.folder, self.scratch = Path(folder), Path(scratch or folder)
         # `CSVLogger` opens its file before this callback is asked anything.
         self.folder.mkdir(parents=True, exist_ok=True)
         self.weights = self.folder / "model.weights.h5"
-        self.about = json.loads(json.dumps(about))
         self.resume = {
             f"{type(callback).__name__} {index}": callback
             for index, callback in enumerate(resume)
         }
-        self.epoch, self.finished, self.due = 0, False, -math.inf
-        self.source, self.counters = None, {}
+        # As JSON gives it back: lists for tuples.
+        self.about = json.loads(json.dumps({**about, "resume": [*self.resume]}))
+        self.epoch, self.finished, self.next_save = 0, False, 0.0
+        self.newest, self.counters = None, {}
         if not (self.folder / "about.json").exists():
             self._begin(attached)
         self._find()
         history = self.folder / "history.csv"
         if history.exists():
-            with checkpoint.replacing(history) as partial:
+            with replacing(history) as partial:
                 partial.write_text(rows(history, self.epoch))
 
     def _begin(self, attached):
@@ -114,16 +109,13 @@ class Backup(keras.callbacks.Callback):
         if self.weights.exists():
             about = read_about(self.folder)
             self.epoch, self.finished = about["epochs"], True
-            now = {"epochs": self.epoch, **self.about}
-            return check_same(now, about, self.folder)
+            check_same({**self.about, "epochs": self.epoch}, about, self.folder)
+            return
         paths = self._checkpoints("checkpoint-*.npz")
         for path in sorted(paths, key=lambda path: path.name, reverse=True):
-            record = checkpoint.read_record(path)
-            if record:
-                self.source, self.counters = path, record["counters"]
-                now = {**self.about, "resume": [*self.resume]}
-                saved = {**record["about"], "resume": [*self.counters]}
-                check_same(now, saved, path)
+            if record := checkpoint.read_record(path):
+                check_same(self.about, record["about"], path)
+                self.newest, self.counters = path, record["counters"]
                 self.epoch, self.finished = record["epoch"], record["finished"]
                 return
         if paths:
@@ -138,14 +130,13 @@ class Backup(keras.callbacks.Callback):
             check_same({"epochs": epochs}, {"epochs": self.epoch}, self.folder)
         if self.weights.exists():
             return
-        self.fresh = self._numbers()
-        if self.source:
-            checkpoint.restore(self.source, self._variables())
+        if self.newest:
+            checkpoint.restore(self.newest, self._variables())
         for name, counters in self.counters.items():
             vars(self.resume[name]).update(counters)
-        with checkpoint.replacing(self.folder / "about.json") as partial:
+        with replacing(self.folder / "about.json") as partial:
             partial.write_text(json.dumps({**self.about, "epochs": epochs}))
-        atexit.register(_keep, self.scratch, self.folder)
+        atexit.register(_keep_newest, self.scratch, self.folder)
 
     def on_epoch_begin(self, epoch, logs=None):
         now, saved = {"initial_epoch": epoch}, {"initial_epoch": self.first}
@@ -159,16 +150,16 @@ class Backup(keras.callbacks.Callback):
         # `TerminateOnNaN` ends an epoch early; the checkpoint before is better.
         if self.steps < self.params["steps"] or not math.isfinite(logs["loss"]):
             return
-        total, stopped = self.params["epochs"], self.model.stop_training
-        counters = self._numbers().values()
-        early = any(one.get("stopped_epoch") for one in counters)
-        epoch = total if early else epoch + 1
-        if epoch == total or stopped or time.monotonic() >= self.due:
-            self._save(epoch, finished=epoch == total)
+        epochs, resume = self.params["epochs"], self.resume.values()
+        early = any(getattr(each, "stopped_epoch", 0) for each in resume)
+        done = epochs if early else epoch + 1
+        last = done == epochs or self.model.stop_training
+        if last or time.monotonic() >= self.next_save:
+            self._save(done, finished=done == epochs)
 
     def on_train_end(self, logs=None):
         if not self.finished:
-            _keep(self.scratch, self.folder)
+            _keep_newest(self.scratch, self.folder)
 
     def finish(self, model: keras.Model, best=None) -> bool:
         """Gives a model the weights of finished training, and saves them.
@@ -190,7 +181,7 @@ class Backup(keras.callbacks.Callback):
         if not self.weights.exists():
             if best:
                 self.model.load_weights(best)
-            with checkpoint.replacing(self.weights) as partial:
+            with replacing(self.weights) as partial:
                 plain.save_weights(partial)
         plain.load_weights(self.weights)
         self._remove_checkpoints()
@@ -205,33 +196,18 @@ class Backup(keras.callbacks.Callback):
         # file of Keras holds.
         return [*model.variables, *model.optimizer.variables]
 
-    def _numbers(self):
-        """The attributes of callbacks that may count something."""
-        return {
-            name: {
-                attribute: value
-                for attribute, value in vars(callback).items()
-                # Keras turns the sign of `min_delta` when training begins.
-                if isinstance(value, (int, float)) and attribute != "min_delta"
-            }
-            for name, callback in self.resume.items()
-        }
-
     def _save(self, epoch, finished):
         started = time.monotonic()
-        self.epoch, self.finished = epoch, finished
-        # What was set by hand, such as `patience`, may differ when it resumes.
-        self.counters = {
-            name: dict(numbers.items() - self.fresh[name].items())
-            for name, numbers in self._numbers().items()
-        }
-        names = ("about", "epoch", "finished", "counters")
-        record = {name: getattr(self, name) for name in names}
+        resume = self.resume.items()
+        counters = {name: _counters(callback) for name, callback in resume}
+        self.epoch, self.finished, self.counters = epoch, finished, counters
+        state = {"epoch": epoch, "finished": finished, "counters": counters}
         path = self.scratch / f"checkpoint-{epoch:06d}.npz"
-        self._remove_checkpoints(keep=self.source)
+        self._remove_checkpoints(keep=self.newest)
+        record = {"about": self.about, **state}
         checkpoint.write(path, record, self._variables())
-        self.source, now = path, time.monotonic()
-        self.due = now + SHARE * (now - started)
+        self.newest, now = path, time.monotonic()
+        self.next_save = now + SHARE * (now - started)
 
     def _checkpoints(self, pattern):
         places = {self.folder, self.scratch}
@@ -243,7 +219,17 @@ class Backup(keras.callbacks.Callback):
                 path.unlink()
 
 
-def _keep(scratch, folder):
+def _counters(callback):
+    """The numbers of a callback; its settings, as `patience`, may change."""
+    settings = inspect.signature(type(callback)).parameters
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if isinstance(value, int | float) and name not in settings
+    }
+
+
+def _keep_newest(scratch, folder):
     """Has the newest checkpoint where it outlives the session."""
     for path in sorted(scratch.glob("checkpoint-*.npz"))[-1:]:
         if not (folder / path.name).exists():
@@ -251,5 +237,5 @@ def _keep(scratch, folder):
 
 
 def _copy(path, folder):
-    with checkpoint.replacing(folder / path.name) as partial:
+    with replacing(folder / path.name) as partial:
         shutil.copyfile(path, partial)

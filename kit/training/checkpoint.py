@@ -1,51 +1,32 @@
 """The file of a checkpoint: written whole or not at all, read whole or not."""
 
-import contextlib
 import json
-import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-
-@contextlib.contextmanager
-def replacing(path: Path):
-    """Gives a temporary name beside `path`, and renames it when all is well."""
-    # Keras tells the format by the ending, so the mark goes in front.
-    partial = path.with_name(f"partial-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+from kit.ranking.table import replacing
 
 
 def write(path: Path, record: dict, variables: list) -> None:
-    """Writes Keras variables by their position, each with a checksum.
+    """Writes Keras variables by their position; `.npz` adds their checksums.
 
     Args:
         path: Of an `.npz`.
         record: Anything that JSON can hold.
         variables: They are copied to memory one at a time.
     """
-    record = {**record, "variables": len(variables)}
-    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
-        archive.writestr("record.json", json.dumps(record))
-        for index, variable in enumerate(variables):
-            with archive.open(f"{index}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(variable))
+    with replacing(path) as partial:
+        np.savez(partial, *variables, record=json.dumps(record))
 
 
 def read_record(path: Path) -> dict | None:
     """The record of a checkpoint; `None` where the file is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            record = json.loads(archive.read("record.json"))
-            names = [f"{index}.npy" for index in range(record["variables"])]
-            if archive.namelist()[1:] == names and archive.testzip() is None:
-                return record
+        # NumPy would leave a file open that it cannot read.
+        with path.open("rb") as file, np.load(file) as arrays:
+            if arrays.zip.testzip() is None:
+                return json.loads(str(arrays["record"]))
     except Exception:  # a damaged file may end in a dozen ways
         pass
     print(f"{path} is damaged: looking for an older checkpoint.")
@@ -58,7 +39,7 @@ def restore(path: Path, variables: list) -> None:
         saved = len(arrays.files) - 1  # without the record
         check_same({"variables": len(variables)}, {"variables": saved}, path)
         for index, variable in enumerate(variables):
-            variable.assign(arrays[f"{index}"])
+            variable.assign(arrays[f"arr_{index}"])
 
 
 def check_same(now: dict, saved: dict, path: Path) -> None:

@@ -24,12 +24,10 @@ def read_about(folder) -> dict:
 def rows(path: Path, stop: float = math.inf) -> str:
     """The text of a history, with each epoch before `stop` once.
 
-    Lines that a kill has cut are left out.
+    A last line that a kill has cut is left out.
     """
-    header, *lines = path.read_text().splitlines(keepends=True) or [""]
-    count = header.count(",")
-    whole = [line for line in lines if line[-1] == "\n"]
-    whole = [line for line in whole if line.count(",") == count]
+    lines = path.read_text().splitlines(keepends=True)
+    header, *whole = [line for line in lines if line.endswith("\n")] or [""]
     last = {int(line.split(",")[0]): line for line in whole}
     kept = [line for epoch, line in last.items() if epoch < stop]
-    return "".join([header, *kept]) if lines else ""
+    return "".join([header, *kept]) if whole else ""
