@@ -181,7 +181,6 @@ def alive(number):
     return state.strip()[:1] not in ("", "Z")
 
 
-@pytest.mark.slow
 def test_processes_end_with_the_one_that_began_them(tmp_path):
     (tmp_path / "child.py").write_text(CHILD)
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
