@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from kit.ranking import Ranking
-from kit.ranking.table import K, one_table, replacing
+from kit.ranking.table import K, one_table
+from kit.replacing import replacing
 
 HEADER = b"Class,Segments"
 _MARKS = bytes(range(32)) + b'",'  # that no id may have

@@ -6,8 +6,9 @@ import numpy as np
 
 from kit import submission
 from kit.ranking import Ranking
-from kit.ranking.table import K, one_table, replacing
+from kit.ranking.table import K, one_table
 from kit.ranking.topk import best_first
+from kit.replacing import replacing
 
 METHODS = ("rank", "mean", "logit")
 

@@ -5,16 +5,15 @@ import json
 import os
 import reprlib
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from kit.ranking import Ranking, TopK
+from kit.replacing import last_whole, replacing
 
 # Opening a reader takes a third of a second, so it is not done for each of
 # thousands of small shards.
@@ -81,35 +80,35 @@ def remaining(
     one = isinstance(shards, str | os.PathLike)
     shards = [shards] if one else list(shards)
     state = _State(Path(folder), tops, shards, about)
-    done, finished = state.restore()
-    if finished:
+    done = state.restore()
+    if shards and done == len(shards):
         print(f"ranked before: {folder}")
         return
-    progress = _Progress(done, len(shards), state.segments)
+    bar = keras.utils.Progbar(len(shards), unit_name="shard")
+    bar.update(done)
     saved = time.monotonic()
     # The same turns whenever it is killed, hence the same batches and bits.
     size = -(-len(shards) // TURNS)
     while done < len(shards):
         yield shards[done : done + size]
         done = min(done + size, len(shards))
-        progress.show(done)
+        bar.update(done)
         if done < len(shards) and time.monotonic() - saved >= save_every:
             state.save(done)
             saved = time.monotonic()
     state.finish()
-    progress.end(state.segments)
 
 
 class _State:
     """What was collected of the first shards, as it is kept on disk.
 
-    `about.json` says of how many; it is replaced once the rankings of that
-    many are complete, which lie in `state-<number of shards>` and at the end
-    in the folder itself.
+    `partial` in the folder holds what was collected so far, the folder itself
+    the rankings of all shards.  `about.json` in either is written last: where
+    it is, the rankings beside it are complete.
     """
 
     def __init__(self, folder, tops, shards, about):
-        self.folder, self.tops, self.segments = folder, tops, 0
+        self.folder, self.partial, self.tops = folder, folder / "partial", tops
         about = {
             **about,
             "lists": {name: top.k for name, top in tops.items()},
@@ -118,106 +117,56 @@ class _State:
         # As JSON gives it back: lists for tuples, text for what it lacks.
         self.about = json.loads(json.dumps(about, default=str))
 
-    def restore(self):
-        """Number of shards done, and whether the rankings are complete."""
+    def restore(self) -> int:
+        """Collects anew what was kept, and says of how many shards that is."""
         for top in self.tops.values():
             top.ranking()  # of a loop that was broken off in this process
-        path = self.folder / "about.json"
-        kept = json.loads(path.read_text()) if path.exists() else {}
-        done = kept.get("done", 0)
-        if kept:
-            self._check(kept["about"])
-        if kept and done == len(self.about["shards"]):
-            return done, True
-        self._remove_states(but=done)
+        if self._done(self.folder):
+            return len(self.about["shards"])
+        done = self._done(self.partial)
         if done:
-            self._load(done)
-        return done, False
+            self._load()
+        return done
 
-    def save(self, done):
+    def save(self, done: int) -> None:
         """Keeps what the collectors hold of the first `done` shards."""
-        try:
-            self._write(self._state(done), done)
-        except OSError:  # such as a full disk
-            shutil.rmtree(self._state(done), ignore_errors=True)
-            raise
-        self._remove_states(but=done)
-        self._load(done)
+        with replacing(self.partial) as folder:
+            self._write(folder, done)
+        self._load()
 
-    def finish(self):
+    def finish(self) -> None:
         """Leaves the rankings of all shards."""
         self._write(self.folder, len(self.about["shards"]))
-        self._remove_states()
+        shutil.rmtree(self.partial, ignore_errors=True)
 
-    def _check(self, kept):
-        now = self.about
-        differ = [k for k in {**now, **kept} if kept.get(k) != now.get(k)]
+    def _done(self, folder):
+        """Number of shards that a folder has complete rankings of."""
+        path = last_whole(folder) / "about.json"
+        if not path.exists():
+            return 0
+        kept, now = json.loads(path.read_text()), self.about
+        differ = [
+            f"{key} was {reprlib.repr(kept['about'].get(key))} and is "
+            f"{reprlib.repr(now.get(key))}"
+            for key in {**now, **kept["about"]}
+            if kept["about"].get(key) != now.get(key)
+        ]
         if differ:
-            short = reprlib.repr
-            pairs = [
-                f"{key}: {short(kept.get(key))} there, {short(now.get(key))}"
-                for key in differ
-            ]
             raise ValueError(
                 "A folder holds the rankings of one model, of one list of "
                 "shards and scored in one way: give another folder, or remove "
-                f"this one to rank anew. Received: folder={str(self.folder)!r}"
-                f", {'; '.join(pairs)} now"
+                f"this one to rank anew. Received: {'; '.join(differ)} (in "
+                f"{path})"
             )
+        return kept["done"]
 
     def _write(self, folder, done):
         for name, top in self.tops.items():
-            ranking = top.ranking()
-            self.segments = len(ranking.starts)
-            ranking.save(folder / name)
-        path = self.folder / "about.json"
-        scratch = path.with_suffix(".tmp")
-        record = {"done": done, "about": self.about}
-        scratch.write_text(json.dumps(record, indent=1))
-        scratch.replace(path)
+            top.ranking().save(folder / name)
+        with replacing(folder / "about.json") as path:
+            path.write_text(json.dumps({"done": done, "about": self.about}))
 
-    def _load(self, done):
+    def _load(self):
         for name, top in self.tops.items():
-            ranking = Ranking.load(self._state(done) / name, mmap=True)
-            top.add_ranking(ranking)
-            self.segments = len(ranking.starts)
-
-    def _state(self, done):
-        return self.folder / f"state-{done}"
-
-    def _remove_states(self, but=None):
-        for folder in self.folder.glob("state-*"):
-            if folder != self._state(but):
-                shutil.rmtree(folder)
-
-
-class _Progress:
-    """Tells how far a loop is: live on a terminal, elsewhere now and then."""
-
-    def __init__(self, done, total, segments):
-        self.done, self.total, self.segments = done, total, segments
-        self.start = self.told = time.monotonic()
-        self.live = sys.stdout.isatty()
-        if done:
-            print(f"{done} of {total} shards were ranked before")
-
-    def show(self, done):
-        now = time.monotonic()
-        if now - self.told < (1 if self.live else 30):
-            return
-        self.told = now
-        left = (now - self.start) / (done - self.done) * (self.total - done)
-        line = f"{done}/{self.total} shards, {_clock(left)} to go"
-        print(line, end="   \r" if self.live else "\n", flush=True)
-
-    def end(self, segments):
-        spent = time.monotonic() - self.start
-        rate = (segments - self.segments) / max(spent, 1.0)
-        line = f"{self.total} shards, {segments:,} segments, {_clock(spent)}"
-        if rate > 1:
-            line += f", {rate:,.0f} segments/s"
-        print(line, flush=True)
-
-
-def _clock(seconds):
-    return str(timedelta(seconds=round(seconds)))
+            folder = last_whole(self.partial) / name
+            top.add_ranking(Ranking.load(folder, mmap=True))

@@ -8,6 +8,7 @@ import numpy as np
 
 from kit.layers import ClassProbabilities, MixtureOfModels
 from kit.models.endpoints import FrameModel, find_layer
+from kit.replacing import replacing
 
 
 def training_model(model: keras.Model) -> keras.Model:
@@ -91,13 +92,9 @@ def save(model: keras.Model, path: str | Path) -> Path:
         model: A model of this module; it is left as it is.
         path: Ends in `.keras`; what is there is replaced.
     """
-    path = Path(path)
-    partial = path.with_stem(f"{path.stem}.partial")
-    try:
+    with replacing(path) as partial:
         with_dtype(model, "float32").save(partial)
-        return partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return Path(path)
 
 
 def _copy(

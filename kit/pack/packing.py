@@ -10,6 +10,7 @@ import numpy as np
 
 from kit.data.reading import problem_list, read_shard, warn_left_out
 from kit.data.shards import as_paths
+from kit.replacing import replacing
 from kit.spec import FrameSpec
 
 
@@ -133,7 +134,8 @@ def _pack(shards, folder, spec, header, cut, on_error) -> None:
         if not files[-1].exists():
             arrays = _arrays(shard, spec, header, cut, problems)
             for path, array in zip(files, arrays, strict=True):
-                _write(path, np.save, array)
+                with replacing(path) as partial:
+                    np.save(partial, array)
         bar.update(number)
     warn_left_out(problems)
 
@@ -153,18 +155,9 @@ def _begin(folder, header, shards) -> None:
                 )
     listed = sorted({*packed, *shards})
     if listed != packed:
-        text = json.dumps({**header, "shards": listed}, indent=1)
-        _write(path, Path.write_text, text)
-
-
-def _write(path, save, content) -> None:
-    """Writes under another name, of which nothing stays where that fails."""
-    partial = path.with_name(f"partial-{path.name}")
-    try:
-        save(partial, content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        with replacing(path) as partial:
+            text = json.dumps({**header, "shards": listed}, indent=1)
+            partial.write_text(text)
 
 
 def _arrays(shard, spec, header, cut, problems):

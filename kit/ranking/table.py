@@ -5,13 +5,12 @@ ordered by `(video_id, start)`, ascending, everywhere in kit: the result never
 depends on the order in which segments arrived.
 """
 
-import contextlib
 import dataclasses
 import functools
-import shutil
-from pathlib import Path
 
 import numpy as np
+
+from kit.replacing import last_whole, replacing
 
 K = 100_000  # segments a class that the competition counts
 
@@ -191,9 +190,7 @@ class Ranking:
             FileNotFoundError: Where there is no such ranking.
             ValueError: Where a file of it is damaged.
         """
-        folder = Path(folder)
-        if not folder.exists() and _beside(folder, "old").exists():
-            folder = _beside(folder, "old")  # killed while it was replaced
+        folder = last_whole(folder)
         fields = dataclasses.fields(cls)
         paths = [folder / f"{field.name}.npy" for field in fields]
         if not paths[-1].exists():
@@ -258,39 +255,3 @@ def check_classes(class_ids) -> np.ndarray:
             f"there once. Received: class_ids={class_ids!r}"
         )
     return ids.astype(np.int32)
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A name to write a file or folder to, which replaces `path` at the end.
-
-    Where the writing fails, `path` stays as it was and nothing beside it.
-    """
-    path = Path(path)
-    new, old = _beside(path, "new"), _beside(path, "old")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove(new)  # of a run that was killed
-    try:
-        yield new
-        if path.is_dir():
-            _remove(old)
-            path.rename(old)
-        new.replace(path)
-        _remove(old)
-    except OSError as error:
-        raise OSError(
-            f"{path} could not be written; is the disk full? Received: {error}"
-        ) from error
-    finally:
-        _remove(new)
-
-
-def _beside(path, word):
-    return path.with_name(f"{word}-{path.name}")  # the ending stays last
-
-
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

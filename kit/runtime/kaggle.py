@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit.ranking.table import replacing
+from kit.replacing import replacing
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("build/kaggle")

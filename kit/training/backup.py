@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from kit.ranking.table import replacing
+from kit.replacing import replacing
 from kit.training import checkpoint
 from kit.training.checkpoint import check_same
 from kit.training.history import read_about, rows

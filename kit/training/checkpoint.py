@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.ranking.table import replacing
+from kit.replacing import replacing
 
 
 def write(path: Path, record: dict, variables: list) -> None:
