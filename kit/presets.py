@@ -17,7 +17,8 @@ class Member:
         title: The paper's spelling.
         builder: Name of a builder in `kit.models`.
         arguments: What the builder is given at the paper's size.
-        num_frames: Frames of a video that a training example has.
+        num_frames: Frames of a video that a training example has: five, those
+            of a segment, unless said.
         shifts: First and last shift, in frames, of test-time augmentation.
         published: The paper's weight in the ensemble, in per cent, and its
             MAP@100K on Kaggle's public and private boards.
@@ -27,8 +28,8 @@ class Member:
     title: str
     builder: str
     arguments: Mapping[str, object]
-    num_frames: int
-    shifts: tuple[int, int]
+    num_frames: int = YOUTUBE_8M.segment_frames
+    shifts: tuple[int, int] = (-1, 1)
     published: tuple[float, float, float] | None = None
     learning_rate_factor: float = 1.0
 
@@ -39,47 +40,36 @@ MEMBERS = {
         title="GatedNetVLAD(H1024C16)",
         builder="gated_netvlad",
         arguments={"num_clusters": 16, "hidden_dim": 1024},
-        num_frames=5,
-        shifts=(-1, 1),
         published=(0.22, 0.7629, 0.7556),
     ),
     "BERT-L2h12": Member(
         title="BERT(L2h12)",
         builder="bert",
         arguments={"num_layers": 2, "num_heads": 12, "pooling": "concat"},
-        num_frames=5,
-        shifts=(-1, 1),
         published=(2.81, 0.7729, 0.7680),
     ),
     "BERTCrossMean": Member(
         title="BERTCrossMean(L2h8)",
         builder="bert_cross",
         arguments={"num_layers": 1, "num_heads": 8, "pooling": "mean"},
-        num_frames=5,
-        shifts=(-1, 1),
         published=(4.90, 0.7748, 0.7680),
     ),
     "BERT-L3h12": Member(
         title="BERT(L3h12)",
         builder="bert",
         arguments={"num_layers": 3, "num_heads": 12, "pooling": "concat"},
-        num_frames=5,
-        shifts=(-1, 1),
         published=(13.88, 0.7751, 0.7688),
     ),
     "BERTCrossAttn": Member(
         title="BERTCrossAttn(L2h8)",
         builder="bert_cross",
         arguments={"num_layers": 1, "num_heads": 8, "pooling": "attention"},
-        num_frames=5,
-        shifts=(-1, 1),
         published=(5.97, 0.7758, 0.7692),
     ),
     "BERTFirst": Member(
         title="BERTFirst(L2h12)",
         builder="bert",
         arguments={"num_layers": 2, "num_heads": 12, "pooling": "first"},
-        num_frames=5,
         shifts=(-2, 1),
         published=(19.67, 0.7792, 0.7707),
     ),
@@ -88,7 +78,6 @@ MEMBERS = {
         builder="mix_next_vlad",
         arguments={"num_branches": 3, "num_clusters": 112, "num_groups": 8},
         num_frames=300,
-        shifts=(-1, 1),
         published=(20.03, 0.7809, 0.7711),
     ),
     "MixNeXtVLAD-60": Member(
@@ -103,7 +92,6 @@ MEMBERS = {
         title="BERTMean(L2h12)",
         builder="bert",
         arguments={"num_layers": 2, "num_heads": 12, "pooling": "mean"},
-        num_frames=5,
         shifts=(-2, 1),
         published=(15.46, 0.7802, 0.7725),
     ),
@@ -116,7 +104,6 @@ BASELINES = {
         title="logistic regression on the mean frame",
         builder="frame_mean",
         arguments={},
-        num_frames=5,
         shifts=(0, 0),
         # Convex, and without a layer below that a step could upset.
         learning_rate_factor=10.0,

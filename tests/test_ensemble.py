@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kit import metrics, submission
 from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv
 from kit.ranking import Ranking
+from tests.test_metrics import rated
 from tests.test_ranking import listed
 
 
@@ -118,11 +119,8 @@ def test_means_of_scores_by_hand():
     odds = np.array([8 / 3, 9 / 4, 4 / 9])
     np.testing.assert_allclose(logit.scores, np.log(odds) / 2, rtol=1e-5)
     # By rank: a has 1 and 1/3, c 1, b 1/2 twice.
-    assert listed(fuse([one, two], [1, 1]), 1) == [
-        (b"a", 0),
-        (b"b", 0),
-        (b"c", 0),
-    ]
+    rank = fuse([one, two], [1, 1])
+    assert listed(rank, 1) == [(b"a", 0), (b"b", 0), (b"c", 0)]
 
 
 @pytest.mark.parametrize("method", ["rank", "mean", "logit"])
@@ -145,54 +143,40 @@ def test_probabilities_of_0_and_1_have_finite_logits():
     assert listed(fused, 1) == [(b"a", 0), (b"b", 0)]
 
 
+MEMBER = Ranking.from_scores([[0.5]], [1], ["a"], [0])
+RATINGS = rated(["a"], 1, label=1)
+
+
 @pytest.mark.parametrize(
     "weights", [[1], [1, 2, 3], [1, -1], [0, 0], [1, np.nan], [1, np.inf], []]
 )
 def test_unusable_weights_are_refused(weights, tmp_path):
-    member = Ranking.from_scores([[0.5]], [1], ["a"], [0])
-    ratings = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
-    local_map = LocalMap([member, member], ratings)
     for use in (
-        lambda w: fuse([member, member], w),
+        lambda w: fuse([MEMBER, MEMBER], w),
         lambda w: fuse_csv(["a.csv", "b.csv"], w, tmp_path / "fused.csv"),
-        local_map,
-        lambda w: cross_fit(world_map(), lambda _: w),
+        LocalMap([MEMBER, MEMBER], RATINGS),
+        lambda w: cross_fit(LocalMap(*world(3)), lambda _: w),
     ):
         with pytest.raises(ValueError, match="one number a member"):
             use(weights)
 
 
 def test_methods_and_scores_that_do_not_fit_are_refused():
-    ids, starts = ["a"], [0]
-    member = Ranking.from_scores([[0.5]], [1], ids, starts)
-    bare = Ranking([1], ids, starts, [0, 1], [0])
-    logits = Ranking.from_scores([[3.5]], [1], ids, starts)
-    ratings = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
+    bare = Ranking([1], ["a"], [0], [0, 1], [0])
+    logits = Ranking.from_scores([[3.5]], [1], ["a"], [0])
     for use in (
-        lambda other, **options: fuse([member, other], [1, 1], **options),
-        lambda other, **options: LocalMap([member, other], ratings, **options),
+        lambda other, **options: fuse([MEMBER, other], [1, 1], **options),
+        lambda other, **options: LocalMap([MEMBER, other], RATINGS, **options),
     ):
         with pytest.raises(ValueError, match="members with scores"):
             use(bare, method="mean")
         with pytest.raises(ValueError, match="probabilities.*3.5 to 3.5"):
             use(logits, method="logit")
         with pytest.raises(ValueError, match="must be one of"):
-            use(member, method="median")
+            use(MEMBER, method="median")
         for constant in (-1.0, np.nan):
             with pytest.raises(ValueError, match="above -1"):
-                use(member, constant=constant)
-
-
-def test_only_members_that_weigh_give_classes(tmp_path):
-    ids, starts = ["a", "b"], [0, 0]
-    one = Ranking.from_scores([[0.9], [0.1]], [1], ids, starts)
-    two = Ranking.from_scores([[0.9, 0.2], [0.1, 0.3]], [1, 9], ids, starts)
-    assert fuse([one, two], [1, 0]).class_ids.tolist() == [1]
-    paths = [tmp_path / "one.csv", tmp_path / "two.csv"]
-    for ranking, path in zip((one, two), paths, strict=True):
-        submission.write_csv(ranking, path)
-    fuse_csv(paths, [1, 0], tmp_path / "fused.csv")
-    submission.validate(tmp_path / "fused.csv", class_ids=[1])
+                use(MEMBER, constant=constant)
 
 
 def world(seed, num_videos=40, levels=8, k=100_000):
@@ -209,17 +193,8 @@ def world(seed, num_videos=40, levels=8, k=100_000):
             Ranking.from_scores(scores, np.arange(5) * 3, ids, starts, k)
         )
     row, column = np.nonzero(rng.random(truth.shape) < 0.4)
-    ratings = {
-        "video_id": ids[row],
-        "start": starts[row],
-        "label": column * 3,
-        "score": truth[row, column].astype(int),
-    }
-    return members, ratings
-
-
-def world_map():
-    return LocalMap(*world(3))
+    scores = truth[row, column].astype(int)
+    return members, rated(ids[row], scores, starts[row], column * 3)
 
 
 @settings(deadline=None, max_examples=25)
@@ -249,20 +224,6 @@ def test_local_map_is_the_map_of_the_fused_list(
     np.testing.assert_allclose(local_map.precisions(weights), by_class)
 
 
-def test_local_map_on_some_videos_scores_those_alone():
-    members, ratings = world(1)
-    local_map = LocalMap(members, ratings)
-    videos = [f"v{i:03d}" for i in range(0, 40, 3)]
-    keep = np.isin(ratings["video_id"], videos)
-    part = {name: values[keep] for name, values in ratings.items()}
-    weights = [1, 2, 3, 4]
-    assert local_map.only(videos)(weights) == pytest.approx(
-        metrics.mean_average_precision(fuse(members, weights), part)
-    )
-    with pytest.raises(ValueError, match="needs a positive rating"):
-        local_map.only([])
-
-
 def test_local_map_refuses_lists_that_a_cut_could_shorten():
     members, ratings = world(1)
     with pytest.raises(ValueError, match="k=239 for 240 segments"):
@@ -279,12 +240,7 @@ def test_agreement_is_spearmans_within_classes_by_hand():
     ids, starts = ["a", "b", "c"], [0, 0, 0]
     one = Ranking([1, 2], ids, starts, [0, 2, 5], [0, 1, 0, 1, 2])
     two = Ranking([1, 2], ids, starts, [0, 2, 5], [1, 0, 0, 2, 1])
-    ratings = {
-        "video_id": ["a", "b", "a", "b", "c"],
-        "start": [0] * 5,
-        "label": [1, 1, 2, 2, 2],
-        "score": [1, 0, 1, 0, 0],
-    }
+    ratings = rated(list("ababc"), [1, 0, 1, 0, 0], label=[1, 1, 2, 2, 2])
     agreement = LocalMap([one, two], ratings).agreement()
     expected = (-1 / 2 + 1) / (1 / 2 + 2)
     np.testing.assert_allclose(agreement, [[1, expected], [expected, 1]])
@@ -298,21 +254,18 @@ def test_cross_fitting_scores_videos_that_did_not_choose():
         return max(singles, key=chooser)
 
     table = cross_fit(local_map, best_single, folds=3, seed=1)
-    assert sorted(np.concatenate(table["videos"])) == sorted(
-        set(ratings["video_id"])
-    )
+    videos = np.concatenate(table["videos"])
+    assert sorted(videos) == sorted(set(ratings["video_id"]))
     for fold in table.itertuples():
-        inside = np.isin(ratings["video_id"], fold.videos)
-        sides = [
-            {name: values[rows] for name, values in ratings.items()}
-            for rows in (~inside, inside)
-        ]
-        alone = [metrics.mean_average_precision(m, sides[0]) for m in members]
-        assert fold.weights.tolist() == singles[np.argmax(alone)].tolist()
-        assert fold.chosen == pytest.approx(max(alone))
-        assert fold.judged == pytest.approx(
-            metrics.mean_average_precision(members[np.argmax(alone)], sides[1])
+        inside = ratings["video_id"].isin(fold.videos)
+        chosen, judged = (
+            [metrics.mean_average_precision(m, part) for m in members]
+            for part in (ratings[~inside], ratings[inside])
         )
+        best = np.argmax(chosen)
+        assert fold.weights.tolist() == singles[best].tolist()
+        assert fold.chosen == pytest.approx(chosen[best])
+        assert fold.judged == pytest.approx(judged[best])
     again = cross_fit(local_map, best_single, folds=3, seed=1)
     pd.testing.assert_frame_equal(
         table.drop(columns="videos"), again.drop(columns="videos")

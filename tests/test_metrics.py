@@ -16,23 +16,26 @@ def literal_precision(entries, truths, k):
     positives = sum(truths.values())
     if not positives:
         return float("nan")
-    rated = [truths[e] for e in entries[:k] if e in truths]
+    known = [truths[e] for e in entries[:k] if e in truths]
     total = 0.0
-    for place in range(1, len(rated) + 1):
-        if rated[place - 1]:
-            total += sum(rated[:place]) / place
+    for place in range(1, len(known) + 1):
+        if known[place - 1]:
+            total += sum(known[:place]) / place
     return total / positives
+
+
+def rated(video_ids, score, start=0, label=0):
+    """A table of ratings."""
+    places = {"video_id": video_ids, "start": start}
+    return pd.DataFrame(places | {"label": label, "score": score})
 
 
 def truths_of(ratings, class_id):
     """(video, start) to score."""
     own = ratings[ratings["label"] == class_id]
-    return {
-        (video.encode(), start): score
-        for video, start, score in zip(
-            own["video_id"], own["start"], own["score"], strict=True
-        )
-    }
+    videos = own["video_id"].str.encode("ascii")
+    segments = zip(videos, own["start"], strict=True)
+    return dict(zip(segments, own["score"], strict=True))
 
 
 @st.composite
@@ -49,15 +52,11 @@ def cases(draw):
     )
     num_ratings = draw(st.integers(0, 60))
     # The first is positive and of a segment that the ranking knows.
-    ratings = pd.DataFrame(
-        {
-            "video_id": [
-                f"v{i}" for i in [0, *rng.integers(0, 9, num_ratings)]
-            ],
-            "start": np.append(0, rng.integers(0, 6, num_ratings) * 5),
-            "label": np.append(8, rng.choice([8, 2, 5, 9], num_ratings)),
-            "score": np.append(1, rng.integers(0, 2, num_ratings)),
-        }
+    ratings = rated(
+        [f"v{i}" for i in [0, *rng.integers(0, 9, num_ratings)]],
+        np.append(1, rng.integers(0, 2, num_ratings)),
+        np.append(0, rng.integers(0, 6, num_ratings) * 5),
+        np.append(8, rng.choice([8, 2, 5, 9], num_ratings)),
     ).drop_duplicates(["video_id", "start", "label"])
     return ranking, ratings, draw(st.integers(1, 45))
 
@@ -82,8 +81,7 @@ def test_average_precision_by_hand():
     ids = list("abcdef")
     scores = np.linspace(1, 0, 6)[:, None]
     ranking = Ranking.from_scores(scores, [4], ids, [0] * 6)
-    ratings = pd.DataFrame({"video_id": list("bcdf"), "start": 0, "label": 4})
-    ratings["score"] = [0, 1, 1, 1]
+    ratings = rated(list("bcdf"), [0, 1, 1, 1], label=4)
     value = metrics.mean_average_precision(ranking, ratings, k=5)
     assert value == pytest.approx((1 / 2 + 2 / 3) / 3)
     # All positives count, also those that no list of K can hold.
@@ -101,12 +99,7 @@ def test_scores_and_rankings_agree(seed):
     targets[0, 0] = 1
     ids = np.array([f"{i:02d}" for i in range(25)])  # rows in order of ids
     row, column = np.nonzero(targets >= 0)
-    ratings = {
-        "video_id": ids[row],
-        "start": np.zeros(len(row), int),
-        "label": column,
-        "score": targets[row, column],
-    }
+    ratings = rated(ids[row], targets[row, column], label=column)
     ranking = Ranking.from_scores(scores, [0, 1, 2], ids, np.zeros(25))
     assert metrics.mean_average_precision(ranking, ratings) == pytest.approx(
         metrics.map_of_scores(scores, targets), abs=1e-12
@@ -130,12 +123,8 @@ def test_chance_is_the_mean_over_all_orders(data):
         for i, answer in enumerate(answers[:7])  # some the table lacks
         if answer is not None
     }
-    ratings = {
-        "video_id": [video for video, _ in truths],
-        "start": [0] * len(truths),
-        "label": [4] * len(truths),
-        "score": list(truths.values()),
-    }
+    videos = [video for video, _ in truths]
+    ratings = rated(videos, list(truths.values()), label=4)
     scores = np.where(np.arange(count) < left_out, -np.inf, 0.5)
     ranking = Ranking.from_scores(scores[:, None], [4], ids, [0] * count, k)
     if not any(truths.values()) or not any(
@@ -160,14 +149,9 @@ def test_chance_of_a_cut_list_of_full_size():
     ids = np.full(count, b"a")
     ranking = Ranking([1], ids, np.arange(count), [0, k], np.arange(k))
     rng = np.random.default_rng(0)
-    rated = rng.choice(count, 200, replace=False)
+    segments = rng.choice(count, 200, replace=False)
     truth = np.arange(200) < 110
-    ratings = {
-        "video_id": ids[rated],
-        "start": rated,
-        "label": np.ones(200),
-        "score": truth,
-    }
+    ratings = rated("a", truth, segments, label=1)
     values = []
     for _ in range(4000):
         met = rng.random(200) < k / count
@@ -175,9 +159,8 @@ def test_chance_of_a_cut_list_of_full_size():
         place = np.arange(1, len(hits) + 1)
         values.append((np.cumsum(hits) / place * hits).sum() / 110)
     error = np.std(values) / np.sqrt(len(values))
-    assert abs(metrics.random_floor(ranking, ratings) - np.mean(values)) < (
-        4 * error
-    )
+    chance = metrics.random_floor(ranking, ratings)
+    assert abs(chance - np.mean(values)) < 4 * error
 
 
 def test_scores_and_targets_that_do_not_match_are_refused():
@@ -226,18 +209,17 @@ def test_bad_ratings_are_refused():
             score(class_ids=classes)
 
 
-@pytest.mark.parametrize("changes", [{"video_id": ["b"]}, {"start": [5]}])
-def test_ratings_of_other_segments_are_refused(changes):
+def test_ratings_of_other_segments_are_refused():
     ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
-    ratings = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
-    ratings.update(changes)
-    for metric in (
-        metrics.mean_average_precision,
-        metrics.random_floor,
-        metrics.bootstrap,
-    ):
-        with pytest.raises(ValueError, match="none of them is.*another split"):
-            metric(ranking, ratings)
+    for ratings in (rated(["b"], 1, label=1), rated(["a"], 1, 5, label=1)):
+        for metric in (
+            metrics.mean_average_precision,
+            metrics.random_floor,
+            metrics.bootstrap,
+        ):
+            message = "none of them is.*another split"
+            with pytest.raises(ValueError, match=message):
+                metric(ranking, ratings)
 
 
 def world(shift, seed=0):
@@ -246,12 +228,12 @@ def world(shift, seed=0):
     starts = np.tile([0, 5, 10, 15], 150)
     truth = rng.random((600, 2)) < 0.5
     scores = truth * shift + np.random.default_rng(7).normal(size=(600, 2))
-    ratings = {
-        "video_id": np.tile(ids, 2),
-        "start": np.tile(starts, 2),
-        "label": np.repeat([0, 1], 600),
-        "score": truth.T.ravel().astype(int),
-    }
+    ratings = rated(
+        np.tile(ids, 2),
+        truth.T.ravel().astype(int),
+        np.tile(starts, 2),
+        np.repeat([0, 1], 600),
+    )
     return Ranking.from_scores(scores, [0, 1], ids, starts), ratings
 
 
@@ -273,9 +255,9 @@ def test_a_sample_is_the_map_of_the_videos_drawn():
     ranking, ratings = world(0.5)
     rng = np.random.default_rng(3)
     drawn = np.bincount(rng.integers(0, 150, 150), minlength=150)
-    copied, rated = [], pd.DataFrame(ratings)
+    copied = []
     for class_id in (0, 1):
-        truths = truths_of(rated, class_id)
+        truths = truths_of(ratings, class_id)
         entries = [
             (video, start, copy)
             for video, start in listed(ranking, class_id)
@@ -294,14 +276,9 @@ def test_bootstrap_is_as_wide_as_new_samples_scatter():
         rng = np.random.default_rng(seed)
         ids = [f"{i:03d}" for i in range(300)]
         truth = rng.random(300) < 0.5
-        scores = truth + rng.normal(size=300)
-        ratings = {
-            "video_id": ids,
-            "start": np.zeros(300, int),
-            "label": np.zeros(300, int),
-            "score": truth.astype(int),
-        }
-        ranking = Ranking.from_scores(scores[:, None], [0], ids, np.zeros(300))
+        scores = (truth + rng.normal(size=300))[:, None]
+        ranking = Ranking.from_scores(scores, [0], ids, np.zeros(300))
+        ratings = rated(ids, truth.astype(int))
         maps.append(metrics.mean_average_precision(ranking, ratings))
     interval = metrics.bootstrap(ranking, ratings, num_samples=400)
     half = (interval.high - interval.low) / 2
@@ -311,13 +288,8 @@ def test_bootstrap_is_as_wide_as_new_samples_scatter():
 def test_a_sample_always_holds_a_positive():
     # One positive among thirty videos: most draws of videos miss it.
     ids = [f"{i:02d}" for i in range(30)]
-    ratings = {
-        "video_id": ids,
-        "start": np.zeros(30, int),
-        "label": np.zeros(30, int),
-        "score": np.arange(30) == 3,
-    }
     scores = np.linspace(1, 0, 30)[:, None]
     ranking = Ranking.from_scores(scores, [0], ids, np.zeros(30))
+    ratings = rated(ids, np.arange(30) == 3)
     interval = metrics.bootstrap(ranking, ratings, num_samples=50)
     assert 0 < interval.low <= interval.high <= 1

@@ -116,28 +116,22 @@ DRAWN = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def drawn():
-    """Draws by name; closes what was drawn."""
-    figures = []
+def draw(name):
+    function, arguments, _ = DRAWN[name]
+    return function(*arguments)
 
-    def draw(name):
-        function, arguments, _ = DRAWN[name]
-        figures.append(function(*arguments))
-        return figures[-1]
 
-    yield draw
-    for figure in figures:
-        plt.close(figure)
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_figure_fits_its_page_and_has_its_axes_and_the_names_of_users(
-    drawn, name, tmp_path
-):
+def test_a_figure_fits_its_page_and_has_its_axes_and_names(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a glyph that no font has, say
-        figure = drawn(name)
+        figure = draw(name)
         plots.show(figure, tmp_path, name)
     assert figure.get_size_inches()[0] <= 9
     assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5_000
@@ -147,16 +141,13 @@ def test_a_figure_fits_its_page_and_has_its_axes_and_the_names_of_users(
     assert any(labels) or figure.get_supxlabel() or name == "agreement"
     texts = [text.get_text() for text in figure.findobj(Text)]
     # Powers of ten at the ticks of a logarithm are formulas.
-    formulas = [text for text in texts if is_math_text(text)]
-    assert all("mathdefault" in text for text in formulas)
+    assert all("mathdefault" in text for text in texts if is_math_text(text))
     for class_id in DRAWN[name][2]:
-        expected = " ".join(NAMES[class_id].split()).replace("$", r"\$")
-        # What a legend leaves out has a space before it.
-        assert any(
-            text.strip() == expected
-            or text.startswith((expected + ":", expected + ","))
-            for text in texts
-        )
+        label = " ".join(NAMES[class_id].split()).replace("$", r"\$")
+        # Alone, or before what is said of it; a legend leaves out what has no
+        # space before its underscore.
+        heads = label + ":", label + ","
+        assert any(x.strip() == label or x.startswith(heads) for x in texts)
 
 
 def test_a_class_without_a_name_has_its_number_and_a_long_one_is_cut():
@@ -165,17 +156,14 @@ def test_a_class_without_a_name_has_its_number_and_a_long_one_is_cut():
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["class 3", "class 7"]
     assert labels[2].startswith("A name longer") and len(labels[2]) < 40
-    plt.close(figure)
 
 
 @pytest.mark.parametrize(
     "name", ["video_strip", "timeline_strip", "assignment_strip"]
 )
-def test_figures_of_a_video_share_one_axis_of_time_with_its_pictures(
-    drawn, name
-):
+def test_figures_of_a_video_share_one_axis_of_time_with_its_pictures(name):
     first, *others = [
-        axes for axes in drawn(name).axes if axes.get_label() != "<colorbar>"
+        axes for axes in draw(name).axes if axes.get_label() != "<colorbar>"
     ]
     assert first.get_facecolor() == PINK and len(others) > 1
     for axes in others:
@@ -190,30 +178,26 @@ def test_the_timeline_draws_what_it_was_given():
     np.testing.assert_allclose(steps.get_data().values, expected)
     assert list(steps.get_data().edges) == [0, 5, 10, 15, 18]
     assert [(x.get_x(), x.get_width()) for x in shades] == [(0, 5), (5, 5)]
-    plt.close(figure)
 
 
 def test_the_timeline_of_a_thousand_classes_shows_the_best_few():
-    table = pd.DataFrame({"start": np.repeat([0, 5, 10], 1000)})
-    table["end"] = table["start"] + 5
-    table["class_id"] = np.tile(np.arange(1000), 3)
-    table["name"] = [f"class {i}" for i in table["class_id"]]
+    start, class_id = np.repeat([0, 5, 10], 1000), np.tile(np.arange(1000), 3)
+    places = {"start": start, "end": start + 5, "class_id": class_id}
+    table = pd.DataFrame(places)
+    table["name"] = [f"class {i}" for i in class_id]
     best = [7, 900, 30, 411, 2, 5]
     table["score"] = np.where(table["class_id"].isin(best), 0.5, 0.1)
     figure = plots.timeline(table)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [f"class {i}" for i in sorted(best)]
-    plt.close(figure)
     gap = table[(table["class_id"] == 7) & (table["start"] != 5)]
-    figure = plots.timeline(gap)
-    steps = figure.axes[0].patches[0].get_data()
+    steps = plots.timeline(gap).axes[0].patches[0].get_data()
     assert list(steps.edges) == [0, 5, 10, 15]
     np.testing.assert_array_equal(steps.values, [0.5, np.nan, 0.5])
-    plt.close(figure)
 
 
-def test_the_values_stand_above_their_bytes(drawn):
-    (axes,) = drawn("value_ranges").axes
+def test_the_values_stand_above_their_bytes():
+    (axes,) = draw("value_ranges").axes
     (above,) = axes.child_axes
     axes.figure.canvas.draw()
     np.testing.assert_allclose(
@@ -227,8 +211,8 @@ def test_the_values_stand_above_their_bytes(drawn):
     assert audio.sum() == pytest.approx(100)
 
 
-def test_the_assignment_draws_every_share_the_largest_cluster_on_top(drawn):
-    figure = drawn("assignment")
+def test_the_assignment_draws_every_share_the_largest_cluster_on_top():
+    figure = draw("assignment")
     for axes, (modality, share) in zip(
         figure.axes, SHARES.items(), strict=False
     ):
@@ -240,16 +224,16 @@ def test_the_assignment_draws_every_share_the_largest_cluster_on_top(drawn):
     assert left == sorted(RATINGS["start"])
 
 
-def test_the_attention_draws_the_square_of_each_head(drawn):
-    squares = [axes.images[0] for axes in drawn("attention").axes[:8]]
+def test_the_attention_draws_the_square_of_each_head():
+    squares = [axes.images[0] for axes in draw("attention").axes[:8]]
     weights = ATTENTION.reshape(8, 5, 5)
     for square, expected in zip(squares, weights, strict=True):
         np.testing.assert_array_equal(square.get_array(), expected)
         assert square.get_clim() == (0, ATTENTION.max())
 
 
-def test_the_coloured_area_is_what_the_experts_say_times_their_gates(drawn):
-    figure = drawn("experts")
+def test_the_coloured_area_is_what_the_experts_say_times_their_gates():
+    figure = draw("experts")
     for axes, area, answer in zip(figure.axes, AREA, ANSWERS, strict=False):
         *bars, null = axes.patches
         areas = [bar.get_width() * bar.get_height() for bar in bars]
@@ -261,11 +245,10 @@ def test_the_coloured_area_is_what_the_experts_say_times_their_gates(drawn):
     assert "gate" not in figure.legends[0].get_title().get_text()
     gated = plots.experts(GATES, VOTES, AREA / 2, ANSWERS, "Guitar")
     assert "before the output gate" in gated.legends[0].get_title().get_text()
-    plt.close(gated)
 
 
-def test_the_shifts_draw_their_frames_and_scores(drawn):
-    first, last, score = drawn("shifts").axes
+def test_the_shifts_draw_their_frames_and_scores():
+    first, last, score = draw("shifts").axes
     for axes, start in ((first, 0), (last, 5)):
         for row, shift in enumerate(SHIFTS):
             bars = [bar for bar in axes.patches if bar.get_y() == row - 0.4]
@@ -278,8 +261,8 @@ def test_the_shifts_draw_their_frames_and_scores(drawn):
     np.testing.assert_allclose(mean, [0.3, 0.5])
 
 
-def test_every_weight_tried_is_a_dot_the_better_ones_lower(drawn):
-    axes = drawn("tried_weights").axes[0]
+def test_every_weight_tried_is_a_dot_the_better_ones_lower():
+    axes = draw("tried_weights").axes[0]
     order = np.argsort(MAPS)
     shares = 100 * (TRIED / TRIED.sum(axis=1, keepdims=True))[order]
     for dots, expected in zip(axes.collections, shares.T, strict=True):

@@ -64,20 +64,14 @@ def fuse(
         for ranking, row, weight in members:
             own = ranking.indices(class_id)
             gains, lowest = list_gains(ranking, class_id, method, constant)
-            lists.append(
-                (own if row is None else row[own], weight, gains, lowest)
-            )
-        best = _fused(lists, len(starts), k)
-        scores.append(best[0])
-        order.append(best[1])
-    return Ranking(
-        class_ids,
-        video_ids,
-        starts,
-        np.cumsum([0, *map(len, order)]),
-        np.concatenate(order),
-        np.concatenate(scores),
-    )
+            own = own if row is None else row[own]
+            lists.append((own, weight, gains, lowest))
+        best_scores, best = _fused(lists, len(starts), k)
+        scores.append(best_scores)
+        order.append(best)
+    offsets = np.cumsum([0, *map(len, order)])
+    order, scores = np.concatenate(order), np.concatenate(scores)
+    return Ranking(class_ids, video_ids, starts, offsets, order, scores)
 
 
 def fuse_csv(paths, weights, output, constant: float = 0.0, k: int = K) -> None:
@@ -167,11 +161,8 @@ def _rank_gains(length, constant):
 def check_weights(weights, num_members) -> np.ndarray:
     """Weights with sum 1, refused where they cannot weigh the members."""
     weights = np.asarray(weights, np.float64)
-    if (
-        weights.shape != (num_members,)
-        or not (weights >= 0).all()
-        or not 0 < weights.sum() < np.inf
-    ):
+    fits = weights.shape == (num_members,) and (weights >= 0).all()
+    if not fits or not 0 < weights.sum() < np.inf:
         raise ValueError(
             "`weights` must be one number a member, finite and not negative, "
             f"not all zero. Received: weights={weights.tolist()} for "

@@ -3,12 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kit.ensemble.fusion import (
-    check_method,
-    check_weights,
-    list_gains,
-    shared_table,
-)
+from kit.ensemble import fusion
 from kit.metrics.precision import rated_pairs
 from kit.ranking.table import K
 
@@ -50,12 +45,12 @@ class LocalMap:
         method: str = "rank",
         constant: float = 0.0,
     ):
-        check_method(method, constant)
+        fusion.check_method(method, constant)
         self.rankings, self.ratings = list(rankings), pd.DataFrame(ratings)
         self.options = k, method, constant
         self.pairs = rated_pairs(self.ratings, class_ids)
         self.class_ids = self.pairs.class_ids
-        num_segments = len(shared_table(self.rankings)[1])
+        num_segments = len(fusion.shared_table(self.rankings)[1])
         if num_segments > k:
             raise ValueError(
                 "The local MAP is exact where no list is cut; restrict the "
@@ -68,8 +63,9 @@ class LocalMap:
         self.lowest = np.zeros((len(self.rankings), len(self.class_ids)))
         for member, ranking in enumerate(self.rankings):
             for column, class_id in enumerate(self.class_ids):
-                gains, lowest = list_gains(ranking, class_id, method, constant)
-                self.lowest[member, column] = lowest
+                gains, self.lowest[member, column] = fusion.list_gains(
+                    ranking, class_id, method, constant
+                )
                 own = np.flatnonzero(self.pairs.column == column)
                 own = own[self.ranks[member, own] > 0]
                 self.gains[member, own] = gains[self.ranks[member, own] - 1]
@@ -80,12 +76,11 @@ class LocalMap:
 
     def precisions(self, weights) -> np.ndarray:
         """AP `(C,)` of each of `class_ids`; NaN without positives."""
-        weights, pairs = check_weights(weights, len(self.ranks)), self.pairs
+        pairs = self.pairs
+        weights = fusion.check_weights(weights, len(self.ranks))
         # The sums of `fuse`, in its order: equal to the last bit.
-        total, base = (
-            np.zeros(len(pairs.column)),
-            np.zeros(len(pairs.class_ids)),
-        )
+        total = np.zeros(len(pairs.column))
+        base = np.zeros(len(pairs.class_ids))
         for member, weight in enumerate(weights):
             total += weight * self.gains[member]
             base += weight * self.lowest[member]
@@ -149,7 +144,7 @@ def cross_fit(
     for fold in range(folds):
         inside = shuffled[fold::folds]
         chooser = local_map.only(np.setdiff1d(videos, inside))
-        weights = check_weights(choose(chooser), len(local_map.rankings))
+        weights = fusion.check_weights(choose(chooser), len(local_map.rankings))
         judge = local_map.only(inside)
         rows.append((inside, weights, chooser(weights), judge(weights)))
     return pd.DataFrame(rows, columns=["videos", "weights", "chosen", "judged"])

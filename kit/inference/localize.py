@@ -34,11 +34,8 @@ def localize(
     """
     spec, class_ids = models.frame_spec(model), models.class_ids(model)
     frames = np.asarray(frames)
-    if (
-        frames.dtype != np.uint8
-        or frames.shape[1:] != (spec.dim,)
-        or not len(frames)
-    ):
+    fits = frames.shape[1:] == (spec.dim,) and len(frames)
+    if not fits or frames.dtype != np.uint8:
         raise ValueError(
             f"The model takes uint8 frames of {spec.dim} features, one row a "
             "frame and at least one: quantise them, or use a model built with "

@@ -7,8 +7,6 @@ need not lie on the disk.  What was collected is written on the way, as it is in
 a run of hours.
 """
 
-import argparse
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +16,7 @@ import numpy as np
 from kit import data, inference, submission
 from kit.ranking import Ranking, TopK
 from kit.spec import FrameSpec
-from tests.benchmarks.report import ratio, table
+from tests.benchmarks.report import options, peak_gib, ratio, table
 
 SPEC = FrameSpec()
 CLASS_IDS = range(1000)
@@ -48,36 +46,30 @@ class FreeModel:
 
 def rank_segments(argv):
     """The whole way from shards to a submission, against what is allowed."""
-    parser = argparse.ArgumentParser(description=rank_segments.__doc__)
-    parser.add_argument("--videos", type=int, default=VIDEOS)
-    parser.add_argument("--save-every", type=float, default=60)
-    options = parser.parse_args(argv)
+    given = options(argv, videos=VIDEOS, save_every=60.0)
     with tempfile.TemporaryDirectory() as folder:
         written = write_shards(Path(folder, "shards"))
-        count = -(-options.videos // VIDEOS_A_SHARD)
+        count = -(-given.videos // VIDEOS_A_SHARD)
         shards = [written[i % len(written)] for i in range(count)]
         start = time.perf_counter()
         # Of a slice, all that costs time is scaled down alike.
-        scale = VIDEOS / options.videos
+        scale = VIDEOS / given.videos
         inference.resume.TURNS = max(1, round(inference.resume.TURNS / scale))
         top = TopK(CLASS_IDS, round(100_000 / scale))
         ranking = rank(
-            FreeModel(), top, shards, Path(folder, "ranked"), options.save_every
+            FreeModel(), top, shards, Path(folder, "ranked"), given.save_every
         )
         ranked = time.perf_counter() - start
         submission.write_csv(ranking, Path(folder, "submission.csv"))
         whole = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    limits = ["at most", "", "", 60.0 * MINUTES, float(GIB)]
+    seconds = ranked * scale, (whole - ranked) * scale, whole * scale
     table(
         f"{len(ranking.starts):,} segments x 3 shifts x 1,000 classes"
         + (f"; times as of {VIDEOS:,} videos" if scale > 1 else ""),
         ["", "rank s", "submit s", "all s", "peak GiB"],
-        [
-            ["ours", ranked * scale, (whole - ranked) * scale, whole * scale,
-             peak],
-            ["at most", "", "", 60.0 * MINUTES, float(GIB)],
-        ],
-    )  # fmt: skip
+        [["ours", *seconds, peak_gib()], limits],
+    )
     ratio(60 * MINUTES / (whole * scale))
 
 

@@ -1,4 +1,29 @@
-"""How a benchmark prints what it measured."""
+"""How a benchmark is told its sizes, measures, and prints what it measured."""
+
+import argparse
+import resource
+import time
+
+
+def options(arguments, **defaults):
+    """What the command line says: a flag for each default, of its type."""
+    parser = argparse.ArgumentParser()
+    for name, value in defaults.items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=type(value), default=value)
+    return parser.parse_args(arguments)
+
+
+def timed(function, *arguments, **options):
+    """What a call returns, and the seconds it takes."""
+    begun = time.perf_counter()
+    result = function(*arguments, **options)
+    return result, time.perf_counter() - begun
+
+
+def peak_gib():
+    """The most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def table(title, header, rows):
@@ -6,13 +31,10 @@ def table(title, header, rows):
     cells = [list(map(_text, row)) for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print(title)
-    for row in cells:
-        pairs = zip(row, widths, strict=True)
-        first, *rest = [
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(pairs)
-        ]
-        print("  ".join([first, *rest]))
+    for first, *rest in cells:
+        pairs = zip(rest, widths[1:], strict=True)
+        numbers = [cell.rjust(width) for cell, width in pairs]
+        print("  ".join([first.ljust(widths[0]), *numbers]))
 
 
 def ratio(value):

@@ -1,33 +1,25 @@
 """One evaluation of the local MAP against regenerating the fused list."""
 
-import argparse
-import time
-
 import numpy as np
 
 from kit import metrics
 from kit.ensemble import LocalMap, fuse
 from kit.ranking import Ranking
+from tests.benchmarks.cases import listed, ratings_of, segments, truths_of
 from tests.benchmarks.fuse import fuse_lists
 from tests.benchmarks.map import literal_precision
-from tests.benchmarks.report import ratio, table
+from tests.benchmarks.report import options, ratio, table, timed
 
 
 def make_case(num_classes, num_segments, num_rated, num_members=9, seed=0):
     """Members of rising skill over a hold-out, and its ratings."""
     rng = np.random.default_rng(seed)
-    video = np.arange(num_segments) // 46
-    ids = np.char.mod("%04d", video).astype("S")
-    starts = np.arange(num_segments) % 46 * 5
+    ids, starts = segments(np.arange(num_segments))
     rated = rng.integers(0, num_segments, (num_classes, num_rated))
     truth = rng.random(rated.shape) < 0.557
     shared = rng.normal(size=(num_classes, num_segments)).astype(np.float32)
-    np.put_along_axis(
-        shared,
-        rated,
-        np.take_along_axis(shared, rated, 1) + truth.astype(np.float32),
-        1,
-    )
+    raised = np.take_along_axis(shared, rated, 1) + truth.astype(np.float32)
+    np.put_along_axis(shared, rated, raised, 1)
     members = []
     for number in range(num_members):
         order = np.empty((num_classes, num_segments), np.uint32)
@@ -39,15 +31,10 @@ def make_case(num_classes, num_segments, num_rated, num_members=9, seed=0):
         members.append(
             Ranking(np.arange(num_classes), ids, starts, offsets, order.ravel())
         )
-    ratings = {
-        "video_id": ids[rated.ravel()].astype("U4"),
-        "start": starts[rated.ravel()],
-        "label": np.repeat(np.arange(num_classes), num_rated),
-        "score": truth.ravel().astype(int),
-    }
-    once = np.unique(
-        ratings["label"] * num_segments + rated.ravel(), return_index=True
-    )[1]
+    ratings = ratings_of(ids, starts, rated, truth)
+    # Each segment once a class.
+    pairs = ratings["label"] * num_segments + rated.ravel()
+    _, once = np.unique(pairs, return_index=True)
     return members, {name: values[once] for name, values in ratings.items()}
 
 
@@ -55,68 +42,43 @@ def regenerate(members, ratings, weights, classes, k):
     """Fuses by dictionaries, then scores item by item."""
     values = []
     for class_id in classes:
-        mine = np.flatnonzero(ratings["label"] == class_id)
-        truths = {
-            (ratings["video_id"][i].encode(), ratings["start"][i]): int(
-                ratings["score"][i]
-            )
-            for i in mine
-        }
-        lists = []
-        for member in members:
-            rows = member.indices(class_id)
-            pairs = zip(
-                member.video_ids[rows].tolist(),
-                member.starts[rows].tolist(),
-                strict=True,
-            )
-            lists.append(list(pairs))
+        lists = [listed(member, class_id) for member in members]
         fused = [segment for segment, _ in fuse_lists(lists, weights, k)]
         places = range(len(fused), 0, -1)
+        truths = truths_of(ratings, class_id)
         values.append(literal_precision(fused, places, truths, k))
     return values
 
 
 def weight_search(arguments):
     """Prints the comparison."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--classes", type=int, default=1_000)
-    parser.add_argument("--segments", type=int, default=20_000)
-    parser.add_argument("--rated", type=int, default=18)
-    parser.add_argument("--slice", type=int, default=3)
-    options = parser.parse_args(arguments)
-    members, ratings = make_case(
-        options.classes, options.segments, options.rated
+    given = options(
+        arguments, classes=1_000, segments=20_000, rated=18, slice=3
     )
+    members, ratings = make_case(given.classes, given.segments, given.rated)
     weights = np.random.default_rng(1).dirichlet(np.ones(len(members)))
-    begun = time.perf_counter()
-    local = LocalMap(members, ratings)
-    prepared = time.perf_counter() - begun
-    begun = time.perf_counter()
-    for _ in range(20):
-        value = local(weights)
-    ours = (time.perf_counter() - begun) / 20
-    begun = time.perf_counter()
-    fused = fuse(members, weights)
-    exact = metrics.mean_average_precision(fused, ratings)
-    whole = time.perf_counter() - begun
-    begun = time.perf_counter()
-    classes = range(options.slice)
-    expected = regenerate(members, ratings, weights, classes, 100_000)
-    slow = (time.perf_counter() - begun) * options.classes / options.slice
-    gap = np.abs(local.precisions(weights)[: options.slice] - expected).max()
-    rows = [
-        ["ours, one evaluation", ours],
-        ["ours, once before", prepared],
-        ["kit's own fusion and MAP", whole],
-        ["dictionaries and a loop (extrapolated)", slow],
-    ]
+    local, prepared = timed(LocalMap, members, ratings)
+    values, ours = timed(lambda: [local(weights) for _ in range(20)])
+    exact, whole = timed(
+        lambda: metrics.mean_average_precision(fuse(members, weights), ratings)
+    )
+    classes = range(given.slice)
+    expected, slow = timed(
+        regenerate, members, ratings, weights, classes, 100_000
+    )
+    gap = np.abs(local.precisions(weights)[: given.slice] - expected).max()
+    ours, slow = ours / 20, slow * given.classes / given.slice
     table(
         f"Local MAP of {len(members)} members, {len(ratings['label']):,} "
-        f"rated pairs, {options.classes:,} classes, {options.segments:,} "
-        f"segments; MAP {value:.4f}, {abs(value - exact):.0e} from kit's, "
-        f"{gap:.0e} from the reference",
+        f"rated pairs, {given.classes:,} classes, {given.segments:,} "
+        f"segments; MAP {values[0]:.4f}, {abs(values[0] - exact):.0e} from "
+        f"kit's, {gap:.0e} from the reference",
         ["", "s"],
-        rows,
+        [
+            ["ours, one evaluation", ours],
+            ["ours, once before", prepared],
+            ["kit's own fusion and MAP", whole],
+            ["dictionaries and a loop (extrapolated)", slow],
+        ],
     )
     ratio(slow / ours)

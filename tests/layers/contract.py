@@ -18,9 +18,13 @@ def masks(*lengths, num_frames):
     return np.arange(num_frames) < np.array(lengths)[:, None]
 
 
-def randomize(layer, seed=0, scale=1.0):
-    """Gives every weight a random value, positive for a variance."""
-    rng = np.random.default_rng(seed)
+def randomize(layer, *inputs, scale=1.0):
+    """Builds a layer on inputs, and gives every weight a random value.
+
+    Positive for a variance.  Returns the weights as `values` does.
+    """
+    layer(*inputs)
+    rng = np.random.default_rng(0)
     for weight in layer.weights:
         if "seed" in weight.path:
             continue
@@ -28,6 +32,7 @@ def randomize(layer, seed=0, scale=1.0):
         if "variance" in weight.path:
             value = np.exp(value)
         weight.assign(value.astype("float32"))
+    return values(layer)
 
 
 def values(layer):
@@ -36,6 +41,12 @@ def values(layer):
         "/".join(weight.path.split("/")[1:]): numpy(weight).astype("float64")
         for weight in layer.weights
     }
+
+
+def check_layer(make, *inputs, atol=0.02, dtype=None, **kwargs):
+    """Of what `make(dtype=...)` makes: its config and mixed precision."""
+    check_config(make(), *inputs, **kwargs)
+    check_mixed_precision(make, *inputs, atol=atol, dtype=dtype, **kwargs)
 
 
 def check_config(layer, *inputs, **kwargs):
@@ -86,6 +97,31 @@ def check_dynamic_shape(layer, inputs, mask=None):
         actual = layer(inputs[:, :num_frames]).shape
         for one, other in zip(expected, actual, strict=True):
             assert one is None or one == other
+
+
+def check_frames(make, x, mask, atol=1e-5):
+    """Neither padding nor the order of frames matters; no row may be NaN."""
+    padded = np.concatenate([x, random(len(x), 2, x.shape[-1], seed=9)], axis=1)
+    for training in (True, False):
+        layer = make()
+        expected = numpy(layer(x, mask=mask, training=training))
+        longer = np.pad(mask, ((0, 0), (0, 2)))
+        actual = numpy(layer(padded, mask=longer, training=training))
+        np.testing.assert_allclose(actual, expected, atol=atol)
+        empty = mask * (np.arange(len(x)) == 0)[:, None]
+        actual = numpy(layer(x, mask=empty, training=training))
+        assert np.isfinite(actual).all()
+    layer = make()
+    turned = numpy(layer(x[:, ::-1].copy()))
+    np.testing.assert_allclose(turned, numpy(layer(x)), atol=1e-5)
+    check_dynamic_shape(layer, x)
+
+
+def check_moments(norm, inputs):
+    """A batch normalisation of momentum 0 was last given these inputs."""
+    mean, variance = numpy([norm.moving_mean, norm.moving_variance])
+    np.testing.assert_allclose(mean, inputs.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(variance, inputs.var(axis=0), rtol=1e-4)
 
 
 def gradients(model, inputs, targets, loss):

@@ -4,13 +4,11 @@ import pytest
 
 from kit.layers import MixtureOfModels
 from tests.layers.contract import (
-    check_config,
-    check_mixed_precision,
+    check_layer,
     numpy,
     random,
     randomize,
     softmax,
-    values,
 )
 
 X = random(4, 5)
@@ -19,9 +17,7 @@ LOGITS = [random(4, 3, seed=seed) for seed in (1, 2, 3)]
 
 def test_agrees_with_equations_15_and_16():
     layer = MixtureOfModels()
-    layer(X, LOGITS)
-    randomize(layer)
-    w = values(layer)
+    w = randomize(layer, X, LOGITS)
     shares = softmax(X @ w["weigh/kernel"] + w["weigh/bias"])
     expected = sum(
         shares[:, m, None] * branch for m, branch in enumerate(LOGITS)
@@ -38,10 +34,7 @@ def test_branches_that_agree_are_the_mixture():
 
 
 def test_contract():
-    check_config(MixtureOfModels(), X, LOGITS)
-    check_mixed_precision(
-        lambda **kwargs: MixtureOfModels(**kwargs), X, LOGITS, dtype="float32"
-    )
+    check_layer(MixtureOfModels, X, LOGITS, dtype="float32")
     mixture, each = MixtureOfModels()(
         keras.Input((5,)), [keras.Input((3,)), keras.Input((3,))]
     )

@@ -3,17 +3,10 @@ import numpy as np
 import pytest
 
 from kit.layers import MixtureOfExperts
-from tests.layers.contract import (
-    batch_norm,
-    check_config,
-    check_mixed_precision,
-    numpy,
-    random,
-    randomize,
-    sigmoid,
-    softmax,
-    values,
-)
+from tests.layers import contract
+from tests.layers.contract import batch_norm, numpy, random, sigmoid, softmax
+
+X = random(4, 5)
 
 
 def by_class(x, w):
@@ -28,17 +21,13 @@ def by_class(x, w):
 
 def test_agrees_with_the_definition():
     layer = MixtureOfExperts(7, num_mixtures=3)
-    x = random(4, 5)
-    layer(x)
-    randomize(layer)
-    w = values(layer)
-    np.testing.assert_allclose(numpy(layer(x)), by_class(x, w), atol=1e-5)
-    gates, experts = numpy(layer.gates(x)), numpy(layer.experts(x))
+    w = contract.randomize(layer, X)
+    np.testing.assert_allclose(numpy(layer(X)), by_class(X, w), atol=1e-5)
+    gates, experts = numpy(layer.gates(X)), numpy(layer.experts(X))
     assert gates.shape == (4, 4, 7) and experts.shape == (4, 3, 7)
-    np.testing.assert_allclose(
-        gates[..., 2], softmax(x @ w["gate_kernel"][..., 2]), atol=1e-5
-    )
-    logits = x @ w["expert_kernel"][..., 2] + w["expert_bias"][:, 2]
+    expected = softmax(X @ w["gate_kernel"][..., 2])
+    np.testing.assert_allclose(gates[..., 2], expected, atol=1e-5)
+    logits = X @ w["expert_kernel"][..., 2] + w["expert_bias"][:, 2]
     np.testing.assert_allclose(experts[..., 2], sigmoid(logits), atol=1e-5)
 
 
@@ -47,14 +36,11 @@ def test_gated_probabilities_agree_with_equation_10(columns):
     layer = MixtureOfExperts(
         7, num_mixtures=3, output_gating=True, output_columns=columns
     )
-    x = random(4, 5)
-    layer(x)
-    randomize(layer)
-    w = values(layer)
-    expected = by_class(x, w)
+    w = contract.randomize(layer, X)
+    expected = by_class(X, w)
     gate = batch_norm(expected @ w["gating/kernel"], w, "gating/batch_norm")
     kept = expected if columns is None else expected[:, columns]
-    np.testing.assert_allclose(numpy(layer(x)), kept * sigmoid(gate), atol=1e-5)
+    np.testing.assert_allclose(numpy(layer(X)), kept * sigmoid(gate), atol=1e-5)
 
 
 @pytest.mark.parametrize("num_mixtures", [1, 5])
@@ -112,25 +98,15 @@ def test_contract(arguments):
     def make(**kwargs):
         return MixtureOfExperts(3, num_mixtures=2, **arguments, **kwargs)
 
-    check_config(make(), random(4, 5))
-    check_mixed_precision(make, random(4, 5), dtype="float32")
+    contract.check_layer(make, X, dtype="float32")
     symbolic = make(dtype="mixed_float16")(keras.Input((5,)))
     assert symbolic.dtype == "float32"
     assert symbolic.shape == (None, 2 if "output_columns" in arguments else 3)
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        {"num_classes": 0},
-        {"num_classes": 3, "num_mixtures": 0},
-    ],
-)
-def test_sizes_below_one_are_refused(sizes):
-    with pytest.raises(ValueError, match="at least 1.*Received"):
-        MixtureOfExperts(**sizes)
-
-
-def test_columns_without_a_gate_are_refused():
+def test_bad_arguments_are_refused():
+    for sizes in ((0,), (3, 0)):
+        with pytest.raises(ValueError, match="at least 1.*Received"):
+            MixtureOfExperts(*sizes)
     with pytest.raises(ValueError, match="output_gating=False"):
         MixtureOfExperts(3, output_columns=[1])

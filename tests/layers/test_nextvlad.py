@@ -3,21 +3,15 @@ import numpy as np
 import pytest
 
 from kit.layers import NeXtVLAD
-from tests.layers.contract import (
-    batch_norm,
-    check_config,
-    check_dynamic_shape,
-    check_mixed_precision,
-    masks,
-    numpy,
-    random,
-    randomize,
-    sigmoid,
-    softmax,
-    values,
-)
+from tests.layers import contract
+from tests.layers.contract import batch_norm, numpy, random, sigmoid, softmax
 
-MASK = masks(6, 2, 1, num_frames=6)
+MASK = contract.masks(6, 2, 1, num_frames=6)
+X = random(3, 6, 8)
+
+
+def make(**kwargs):
+    return NeXtVLAD(3, 2, **kwargs)
 
 
 def by_loops(x, mask, w, num_groups):
@@ -46,26 +40,17 @@ def groups_of(frame, w, num_groups):
 
 @pytest.mark.parametrize("expansion", [2, 0.5])
 def test_agrees_with_the_equations(expansion):
-    layer = NeXtVLAD(3, 2, expansion)
-    x = random(3, 6, 8)
-    layer(x)
+    layer = make(expansion=expansion)
     # Small enough that no cluster is empty but for rounding.
-    randomize(layer, scale=0.3)
-    expected = by_loops(x, MASK, values(layer), 2)
-    actual = numpy(layer(x, mask=MASK))
-    np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_the_assignment_is_equations_12_and_13():
-    layer = NeXtVLAD(3, 2)
-    x = random(3, 6, 8)
-    layer(x)
-    randomize(layer, scale=0.3)
-    w = values(layer)
-    actual = numpy(layer.assign(x, MASK))
+    w = contract.randomize(layer, X, scale=0.3)
+    np.testing.assert_allclose(
+        numpy(layer(X, mask=MASK)), by_loops(X, MASK, w, 2), 1e-5, 1e-5
+    )
+    # `assign` is equations 12 and 13.
+    actual = numpy(layer.assign(X, MASK))
     assert actual.shape == (3, 6, 2, 3)
     for row, frame in np.ndindex(3, 6):
-        _, expected = groups_of(x[row, frame].astype("float64"), w, 2)
+        _, expected = groups_of(X[row, frame].astype("float64"), w, 2)
         expected = expected * MASK[row, frame]
         np.testing.assert_allclose(actual[row, frame], expected, atol=1e-5)
 
@@ -84,49 +69,16 @@ def test_one_group_of_one_width_is_netvlad_with_attention():
 
 
 def test_batch_moments_are_those_of_the_real_frames():
-    layer = NeXtVLAD(3, 2, momentum=0.0)
-    x = random(3, 6, 8)
-    x[~MASK] = 1e3
+    layer, x = make(momentum=0.0), np.where(MASK[..., None], X, 1e3)
     layer(x, mask=MASK, training=True)
     logits = numpy(layer.assignment(layer.expand(x)))[MASK]
-    norm = layer.assignment_norm
-    np.testing.assert_allclose(
-        numpy(norm.moving_mean), logits.mean(axis=0), atol=1e-5
-    )
-    np.testing.assert_allclose(
-        numpy(norm.moving_variance), logits.var(axis=0), rtol=1e-4
-    )
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_padding_changes_nothing(training):
-    layer = NeXtVLAD(3, 2)
-    x = random(3, 6, 8)
-    expected = numpy(layer(x, mask=MASK, training=training))
-    padded = np.concatenate([x, random(3, 2, 8, seed=9)], axis=1)
-    mask = np.pad(MASK, ((0, 0), (0, 2)))
-    actual = numpy(layer(padded, mask=mask, training=training))
-    np.testing.assert_allclose(actual, expected, atol=1e-4)
-
-
-def test_the_order_of_frames_does_not_matter():
-    layer, x = NeXtVLAD(3, 2), random(3, 6, 8)
-    actual = numpy(layer(x[:, ::-1].copy()))
-    np.testing.assert_allclose(actual, numpy(layer(x)), atol=1e-5)
-
-
-def test_a_row_with_no_real_frame_is_finite():
-    mask = masks(6, 0, 0, num_frames=6)
-    for training in (True, False):
-        actual = NeXtVLAD(3, 2)(random(3, 6, 8), mask, training=training)
-        assert np.isfinite(numpy(actual)).all()
+    contract.check_moments(layer.assignment_norm, logits)
 
 
 def test_contract():
-    x = random(3, 6, 8)
-    check_config(NeXtVLAD(3, 2, expansion=0.5, momentum=0.9), x, MASK)
-    check_dynamic_shape(NeXtVLAD(3, 2), x)
-    check_mixed_precision(lambda **kwargs: NeXtVLAD(3, 2, **kwargs), x, MASK)
+    contract.check_layer(make, X, MASK)
+    contract.check_config(make(expansion=0.5, momentum=0.9), X, MASK)
+    contract.check_frames(make, X, MASK, atol=1e-4)
 
 
 def largest_intermediate(layer, x):
@@ -162,17 +114,11 @@ def test_residuals_are_never_formed():
     assert largest_intermediate(layer, x) <= residuals // 4
 
 
-def test_groups_that_do_not_divide_are_refused():
+def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="num_groups=3.*width=8"):
-        NeXtVLAD(3, num_groups=3)(random(3, 6, 8))
+        NeXtVLAD(3, num_groups=3)(X)
     with pytest.raises(ValueError, match="expansion=0.3"):
-        NeXtVLAD(3, num_groups=2, expansion=0.3)(random(3, 6, 8))
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    [{"num_clusters": 0}, {"num_groups": 0}, {"expansion": 0}],
-)
-def test_sizes_below_one_are_refused(sizes):
-    with pytest.raises(ValueError, match="at least 1"):
-        NeXtVLAD(**({"num_clusters": 3} | sizes))
+        make(expansion=0.3)(X)
+    for sizes in ((0,), (3, 0), (3, 8, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            NeXtVLAD(*sizes)

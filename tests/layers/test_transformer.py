@@ -5,20 +5,12 @@ import numpy as np
 import pytest
 
 from kit.layers import TransformerEncoder, TransformerLayer
-from tests.layers.contract import (
-    check_config,
-    check_dynamic_shape,
-    check_mixed_precision,
-    masks,
-    numpy,
-    random,
-    randomize,
-    softmax,
-    values,
-)
+from tests.layers import contract
+from tests.layers.contract import numpy, random, softmax
 
 SIZES = {"num_heads": 2, "feed_forward_dim": 12}
-MASK = masks(5, 3, 1, num_frames=5)
+MASK = contract.masks(5, 3, 1, num_frames=5)
+X = random(3, 5, 8)
 
 
 def layer_norm(x, w, name):
@@ -57,67 +49,53 @@ def by_row(x, w):
 def test_agrees_with_the_equations(dropout_rate):
     # Keras takes another path through attention where there is no dropout.
     layer = TransformerLayer(**SIZES, dropout_rate=dropout_rate)
-    x = random(3, 5, 8)
-    layer(x)
-    randomize(layer)
-    w = values(layer)
-    for actual, row, real in zip(
-        numpy(layer(x, mask=MASK)), x, MASK, strict=True
-    ):
+    w = contract.randomize(layer, X)
+    actual = numpy(layer(X, mask=MASK))
+    for output, row, real in zip(actual, X, MASK, strict=True):
         expected = by_row(row[real].astype("float64"), w)
-        np.testing.assert_allclose(actual[real], expected, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(output[real], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_attention_scores_are_those_of_equation_2_in_each_layer():
-    encoder = TransformerEncoder(2, **SIZES)
-    x = random(3, 5, 8)
-    encoder(x)
-    randomize(encoder)
-    actual = numpy(encoder.attention_scores(x, MASK))
+def test_the_encoder_is_its_layers_in_turn_each_with_scores_of_equation_2():
+    encoder, x = TransformerEncoder(2, **SIZES), X
+    contract.randomize(encoder, X)
+    actual = numpy(encoder.attention_scores(X, MASK))
     assert actual.shape == (3, 2, 2, 5, 5)
     for index, layer in enumerate(encoder.layers):
-        w = {k.split("/", 1)[1]: value for k, value in values(layer).items()}
-        for scores, row, real in zip(actual[:, index], x, MASK, strict=True):
+        w = contract.values(layer)
+        w = {name.split("/", 1)[1]: value for name, value in w.items()}
+        rows = zip(actual[:, index], numpy(x), MASK, strict=True)
+        for scores, row, real in rows:
             assert not scores[..., ~real].any()
             _, expected = attention(row[real].astype("float64"), w)
             np.testing.assert_allclose(
                 scores[:, real][..., real], expected, atol=1e-4
             )
-        x = numpy(layer(x, mask=MASK))
-
-
-def test_the_encoder_is_its_layers_in_turn():
-    encoder = TransformerEncoder(2, **SIZES)
-    x = random(3, 5, 8)
-    expected = encoder(x, mask=MASK)
-    y = x
-    for layer in encoder.layers:
-        y = layer(y, mask=MASK)
-    np.testing.assert_allclose(numpy(y), numpy(expected), atol=1e-6)
+        x = layer(x, mask=MASK)
+    expected = numpy(encoder(X, mask=MASK))
+    np.testing.assert_allclose(numpy(x), expected, atol=1e-6)
 
 
 def test_frames_are_a_set():
-    x, order = random(3, 5, 8), [3, 1, 4, 0, 2]
-    encoder = TransformerEncoder(1, **SIZES)
-    change = numpy(encoder(x[:, order])) - numpy(encoder(x))[:, order]
+    encoder, order = TransformerEncoder(1, **SIZES), [3, 1, 4, 0, 2]
+    change = numpy(encoder(X[:, order])) - numpy(encoder(X))[:, order]
     assert abs(change).max() < 1e-5
 
 
 def test_a_row_with_no_real_frame_is_finite():
-    mask = masks(5, 0, 0, num_frames=5)
+    mask = contract.masks(5, 0, 0, num_frames=5)
     for rate in (0.0, 0.1):
         layer = TransformerEncoder(2, **SIZES, dropout_rate=rate)
         for training in (True, False):
-            actual = layer(random(3, 5, 8), mask=mask, training=training)
-            assert np.isfinite(numpy(actual)).all()
+            actual = numpy(layer(X, mask=mask, training=training))
+            assert np.isfinite(actual).all()
 
 
 def test_dropout_is_on_in_training_alone():
-    layer, x = TransformerLayer(**SIZES, dropout_rate=0.5), random(3, 5, 8)
-    layer(x)
-    randomize(layer)
-    np.testing.assert_array_equal(numpy(layer(x)), numpy(layer(x)))
-    change = numpy(layer(x, training=True)) - numpy(layer(x))
+    layer = TransformerLayer(**SIZES, dropout_rate=0.5)
+    contract.randomize(layer, X)
+    np.testing.assert_array_equal(numpy(layer(X)), numpy(layer(X)))
+    change = numpy(layer(X, training=True)) - numpy(layer(X))
     assert abs(change).max() > 0.1
 
 
@@ -131,32 +109,25 @@ def test_weights_do_not_start_alike():
 
 @pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
 def test_contract(dropout_rate):
-    x = random(3, 5, 8)
+    options = SIZES | {"dropout_rate": dropout_rate}
 
     def make(**kwargs):
-        return TransformerEncoder(
-            2, **SIZES, dropout_rate=dropout_rate, **kwargs
-        )
+        return TransformerEncoder(2, **options, **kwargs)
 
-    check_config(make(), x, mask=MASK)
-    check_dynamic_shape(make(), x)
-    check_mixed_precision(make, x, mask=MASK, atol=0.03)
-    layer = TransformerLayer(**SIZES, dropout_rate=dropout_rate)
-    check_config(layer, x, mask=MASK)
+    contract.check_layer(make, X, mask=MASK, atol=0.03)
+    contract.check_dynamic_shape(make(), X)
+    contract.check_config(TransformerLayer(**options), X, mask=MASK)
 
 
 def test_a_mask_passes_on():
-    x = keras.layers.Masking()(random(3, 5, 8) * MASK[..., None])
+    x = keras.layers.Masking()(X * MASK[..., None])
     y = TransformerEncoder(1, **SIZES)(x)
     np.testing.assert_array_equal(numpy(y._keras_mask), MASK)
 
 
-def test_heads_that_do_not_divide_the_width_are_refused():
+def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="num_heads=3, width=8"):
-        TransformerLayer(3, 12)(random(3, 5, 8))
-
-
-@pytest.mark.parametrize("arguments", [(0, 2, 12), (1, 0, 12), (1, 2, 0)])
-def test_sizes_below_one_are_refused(arguments):
-    with pytest.raises(ValueError, match="at least 1"):
-        TransformerEncoder(*arguments)(random(3, 5, 8))
+        TransformerLayer(3, 12)(X)
+    for sizes in ((0, 2, 12), (1, 0, 12), (1, 2, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            TransformerEncoder(*sizes)(X)
