@@ -72,7 +72,7 @@ def test_the_demo_has_its_own_defaults_whatever_the_shell_has(make):
 
 
 def test_flags_are_read_as_by_a_shell_and_go_no_further(make):
-    lines = make("test", "FLAGS=-k \"a b\"", "SEED=3", "-k")
+    lines = make("test", 'FLAGS=-k "a b"', "SEED=3", "-k")
     called = "[-m][pytest][-n][2][--dist][loadgroup][-m][not slow][-k][a b]"
     assert called in lines
     (inner,) = [line for line in lines if "tests.benchmarks" in line]

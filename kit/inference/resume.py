@@ -137,7 +137,8 @@ class _State:
     def finish(self) -> None:
         """Leaves the rankings of all shards."""
         self._write(self.folder, len(self.about["shards"]))
-        shutil.rmtree(self.partial, ignore_errors=True)
+        for folder in self.folder.glob("*partial"):
+            shutil.rmtree(folder)
 
     def _done(self, folder):
         """Number of shards that a folder has complete rankings of."""
