@@ -143,6 +143,7 @@ print(f"a random order of the first half: MAP {floor:.4f}")
 
 # %%
 shards = train + validate
+pack_dir = os.path.expandvars(os.path.expanduser(pack_dir))
 if pack_dir:
     pack.pack_snippets(shards, pack_dir, spec, num_classes, seed=seed)
 

@@ -123,6 +123,9 @@ def pair(folder, shard: str) -> list[Path]:
 
 def _pack(shards, folder, spec, header, cut, on_error) -> None:
     """Packs the shards that are not yet packed."""
+    if "://" in os.fspath(folder):
+        rule = "A pack is mapped into memory: name a local folder."
+        raise ValueError(f"{rule} Received: folder={folder!r}")
     folder, problems = Path(folder), problem_list(on_error)
     folder.mkdir(parents=True, exist_ok=True)
     paths = as_paths(shards)
