@@ -350,7 +350,7 @@ class TestGoingOn:
         """
         ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)])
         assert ended.returncode == -9
-        assert list(tmp_path.glob("partial-*"))
+        assert list(tmp_path.glob("new-*"))
         with pytest.raises(ValueError, match="pack the same shards again"):
             pack.Snippets(tmp_path, NUM_CLASSES)
         self.pack(shards, tmp_path)
@@ -369,7 +369,7 @@ class TestGoingOn:
             patch.setattr(np, "save", full)
             with pytest.raises(OSError, match="No space left"):
                 self.pack(shards, tmp_path)
-        assert not list(tmp_path.glob("partial-*"))
+        assert not list(tmp_path.glob("new-*"))
         assert len(list(tmp_path.glob("*.frames.npy"))) == 2
         self.pack(shards, tmp_path)
         assert content(tmp_path) == content(snippets)
@@ -469,6 +469,13 @@ class TestBadInput:
             pack.Snippets(snippets, 13)
         with pytest.raises(ValueError, match=r"without \[7\]"):
             pack.Segments(segments, [3, 4, 11, 12])
+
+    def test_classes_that_a_table_made_floats(self, shards, segments, tmp_path):
+        pack.pack_segments(shards, tmp_path, SPEC, np.array(CLASSES, float), 2)
+        for folder in (tmp_path, segments):
+            pack.Segments(folder, np.array(CLASSES, float))
+        with pytest.raises(ValueError, match="each a whole number"):
+            pack.pack_segments(shards, tmp_path, SPEC, [*CLASSES, 0.5])
 
     @pytest.mark.parametrize("end", ["table", "frames"])
     @pytest.mark.parametrize("length", [None, 0, -9])

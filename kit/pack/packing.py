@@ -10,6 +10,7 @@ import numpy as np
 
 from kit.data.reading import problem_list, read_shard, warn_left_out
 from kit.data.shards import as_paths
+from kit.ranking.table import check_classes
 from kit.replacing import replacing
 from kit.spec import FrameSpec
 
@@ -92,7 +93,7 @@ def pack_segments(
 
     header = {
         "kind": "segments",
-        "class_ids": np.unique(class_ids).astype(int, casting="safe").tolist(),
+        "class_ids": sorted(check_classes(class_ids).tolist()),
         "num_frames": int(spec.segment_frames + 2 * context),
         "context": int(context),
     }

@@ -10,6 +10,7 @@ import numpy as np
 
 from kit.data.reading import quiet_options
 from kit.pack.packing import pair, read_header
+from kit.ranking.table import check_classes
 from kit.spec import FrameSpec
 from kit.splits import EVERY_VIDEO
 
@@ -65,6 +66,7 @@ class Pack:
         self, folder, class_ids, part=EVERY_VIDEO, batch_size=128, seed=0
     ):
         header = read_header(folder, self.kind)
+        class_ids = check_classes(class_ids)
         packed = header.get("class_ids", range(header.get("num_classes", 0)))
         outside = np.setdiff1d(packed, class_ids).tolist()
         if outside:
