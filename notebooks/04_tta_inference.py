@@ -227,7 +227,7 @@ if model:
 # %%
 name = members[0]
 model = keras.saving.load_model(files[name])
-shifts = inference.shift_range(*presets.member(name).shifts)
+shifts = presets.member(name).shifts
 windows, _, starts = inference.shifted_windows(video, spec, shifts)
 scores = inference.predict(model, windows)  # (shifts, segments, classes)
 label = about_video["label"].iloc[0]
@@ -279,7 +279,7 @@ splits = {"holdout": (validate, holdout.holdout), "test": (test, EVERY_VIDEO)}
 rankings = {}  # (member, split, stage)
 for name in members:
     model = keras.saving.load_model(files[name])
-    shifts = inference.shift_range(*presets.member(name).shifts)
+    shifts = presets.member(name).shifts
     for split, (shards, part) in splits.items():
         print(f"{name}, {split}")
         folder = output_dir / name / split
@@ -415,7 +415,7 @@ video_id = yes.groupby("video_id")["label"].nunique().idxmax()
 shown = yes[yes["video_id"] == video_id]["label"].value_counts().index[:4]
 frames = data.find_video(splits[split_of[measure]][0], video_id, spec)
 model = keras.saving.load_model(files[best])
-shifts = inference.shift_range(*presets.member(best).shifts)
+shifts = presets.member(best).shifts
 scores = inference.localize(model, frames, shifts, names)
 figure = plots.timeline(
     scores[scores["class_id"].isin(shown)], truth[truth["video_id"] == video_id]

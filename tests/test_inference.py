@@ -41,16 +41,6 @@ def batch(lengths, seed=0, width=None):
     }
 
 
-# Shifts
-
-
-def test_a_range_of_shifts_is_whole_and_not_empty():
-    assert inference.shift_range(-2, 1) == (-2, -1, 0, 1)
-    for first, last in ((1, -1), (-0.5, 0.5), (0, 1.5)):
-        with pytest.raises(ValueError, match=f"first={first}, last={last}"):
-            inference.shift_range(first, last)
-
-
 # Windows
 
 

@@ -48,7 +48,8 @@ def test_the_table_of_members_is_that_of_the_presets():
         frames, shifts, weight, public, private = map(str.strip, cells)
         assert title == member.title
         assert int(frames) == member.num_frames
-        assert tuple(map(int, shifts.split(" to "))) == member.shifts
+        first, last = map(int, shifts.split(" to "))
+        assert tuple(range(first, last + 1)) == member.shifts
         published = map(float, (weight, public, private))
         assert tuple(published) == member.published
 

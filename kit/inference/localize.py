@@ -21,7 +21,8 @@ def localize(
     Args:
         model: From `kit.presets` or a `.keras` file.
         frames: One video, uint8 `(num_frames, dim)`.
-        shifts: From `shift_range`; the predictions are averaged.
+        shifts: Frames to look later, such as those of a member; the
+            predictions are averaged.
         names: Class id to name.
 
     Returns:

@@ -14,23 +14,6 @@ from kit.spec import FrameSpec
 BLOCK = 256
 
 
-def shift_range(first: int, last: int) -> tuple[int, ...]:
-    """Every whole shift from `first` to `last`, both included (section 8.2).
-
-    >>> shift_range(-1, 1)
-    (-1, 0, 1)
-
-    Raises:
-        ValueError: Where the range is empty or not of whole frames.
-    """
-    if first > last or first != int(first) or last != int(last):
-        raise ValueError(
-            "A shift range goes from its first to its last shift, in whole "
-            f"frames, such as (-1, 1). Received: first={first}, last={last}"
-        )
-    return tuple(range(int(first), int(last) + 1))
-
-
 def shifted_windows(
     inputs: Mapping[str, np.ndarray],
     spec: FrameSpec,

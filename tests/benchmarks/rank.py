@@ -75,7 +75,7 @@ def rank_segments(argv):
 
 def rank(model, top, shards, folder, save_every):
     """The loop of notebook 4, under new ids each time a shard is read."""
-    shifts, ids_read = inference.shift_range(-1, 1), 0
+    shifts, ids_read = (-1, 0, 1), 0
     loop = inference.remaining(
         {"tta": top}, shards, folder, {"shifts": shifts}, save_every
     )
