@@ -8,8 +8,3 @@ def sample(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("data") / "sample"
     return str(write_sample(folder, seed=1000, num_videos=120))
-
-
-def pytest_collection_modifyitems(items):
-    """Groups begin, so that no worker waits for the last of another."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

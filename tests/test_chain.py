@@ -14,13 +14,13 @@ import pytest
 from kit import data, submission
 from tests import chain
 
-# One run serves all that looks at its results.
-pytestmark = pytest.mark.xdist_group("chain")
-
 
 @pytest.fixture(scope="module")
 def finished(sample, tmp_path_factory):
-    """The workspace of a run, what it printed, and how long it took."""
+    """The workspace of a run, what it printed, and how long it took.
+
+    One run serves all that looks at its results.
+    """
     output, started = tmp_path_factory.mktemp("chain"), time.monotonic()
     done = chain.run(sample, output)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,8 +17,6 @@ import pytest
 from kit import submission
 from kit.runtime import kaggle
 
-pytestmark = pytest.mark.xdist_group("kaggle")
-
 SCRIPTS = sorted(Path("notebooks").glob("*.py"))
 NAMES = [path.stem for path in SCRIPTS]
 

@@ -73,8 +73,8 @@ def test_the_demo_has_its_own_defaults_whatever_the_shell_has(make):
 
 def test_flags_are_read_as_by_a_shell_and_go_no_further(make):
     lines = make("test", 'FLAGS=-k "a b"', "SEED=3", "-k")
-    called = "[-m][pytest][-n][2][--dist][loadgroup][-m][not slow][-k][a b]"
-    assert called in lines
+    (called,) = [line for line in lines if line.startswith("[-m][pytest]")]
+    assert called.endswith("[-m][not slow][-k][a b]")
     (inner,) = [line for line in lines if "tests.benchmarks" in line]
     assert inner.rstrip().endswith("/bin/python -m tests.benchmarks")
 

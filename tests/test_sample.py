@@ -18,8 +18,6 @@ from kit.sample.folder import CARD
 from kit.sample.world import World
 from kit.spec import FrameSpec
 
-pytestmark = pytest.mark.xdist_group("sample")
-
 # Seeds from 1,000 up only: those below are for reporting results.
 SEED = 1000
 SMALL = FrameSpec(rgb=64, audio=24)
