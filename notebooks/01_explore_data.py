@@ -84,6 +84,20 @@ print(f"{len(validate)} validate shards, the first {validate[0]}")
 print(f"{num_classes} video classes at most, {len(class_ids)} segment classes")
 
 # %% [markdown]
+# ## Is anything wrong with it?
+#
+# Every record of the first 20 `train` shards and of `validate` is examined:
+# files cut short, frames of another size, labels beyond the vocabulary, ratings
+# of unknown classes, videos that come twice.
+
+# %%
+problems = data.check(train[:20] + validate, spec, num_classes, class_ids)
+if len(problems):
+    print(problems.to_string(index=False))
+    raise ValueError("Mend or remove what the table lists, before training.")
+print("nothing")
+
+# %% [markdown]
 # ## How long are the videos, and what are they about?
 #
 # Frames stay bytes until they are inside the model: a batch of 128 videos of

@@ -155,19 +155,20 @@ def test_a_notebook_before_the_one_it_needs_says_which(
     assert f"made by notebook {missing}" in done.stderr.splitlines()[-1]
 
 
-def test_another_hold_out_than_that_of_pre_training_is_refused(
-    finished, sample, monkeypatch
+@pytest.mark.parametrize(
+    ("name", "flag", "words"),
+    [
+        ("01_explore_data", "--num-classes=50", "A label must lie in 0 to 49"),
+        ("03_finetune", "--holdout-fraction=0.2", "holdout was"),
+    ],
+)
+def test_what_does_not_fit_the_data_or_pre_training_is_refused(
+    name, flag, words, finished, sample
 ):
-    output, _, _ = finished
+    script = f"notebooks/{name}.py"
+    flags = [*chain.flags(name, sample, finished[0]), flag]
     done = subprocess.run(
-        [
-            sys.executable,
-            "notebooks/03_finetune.py",
-            *chain.flags("03_finetune", sample, output),
-            *("--holdout-fraction", "0.2"),
-        ],
-        capture_output=True,
-        text=True,
+        [sys.executable, script, *flags], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "holdout" in done.stderr.splitlines()[-1]
+    assert words in done.stdout + done.stderr
