@@ -126,7 +126,7 @@ for part in (holdout.checkpoint, holdout.ensemble):
 
 segments = output_dir / "segments"
 pack.pack_segments(validate, segments, spec, class_ids)
-rated = pack.Segments(segments, class_ids, holdout.checkpoint).rated()
+rated = pack.Pack(segments, class_ids, holdout.checkpoint).rated()
 floor = metrics.floor_of_targets(rated.targets)
 print(f"a random order of the first half: MAP {floor:.4f}")
 
@@ -153,7 +153,7 @@ def snippets_for(name):
     frames = presets.sampling(name, scale)
     common = {"part": holdout.training, "batch_size": batch_size, "seed": seed}
     if pack_dir and frames["num_frames"] == spec.segment_frames:
-        return pack.Snippets(pack_dir, num_classes, **common)
+        return pack.Pack(pack_dir, range(num_classes), **common)
     return data.Snippets(shards, spec, num_classes, **frames, **common)
 
 

@@ -114,8 +114,8 @@ for part in (holdout.checkpoint, holdout.ensemble):
 
 folder = output_dir / "segments"
 pack.pack_segments(validate, folder, spec, class_ids)
-segments = pack.Segments(folder, class_ids, holdout.training, batch_size, seed)
-rated = pack.Segments(folder, class_ids, holdout.checkpoint).rated()
+segments = pack.Pack(folder, class_ids, holdout.training, batch_size, seed)
+rated = pack.Pack(folder, class_ids, holdout.checkpoint).rated()
 floor = metrics.floor_of_targets(rated.targets)
 print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 

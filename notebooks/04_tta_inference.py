@@ -169,7 +169,7 @@ if model:
 # %%
 packed = output_dir / "segments"
 pack.pack_segments(validate, packed, spec, class_ids)
-rated = pack.Segments(packed, class_ids, holdout.ensemble).rated()
+rated = pack.Pack(packed, class_ids, holdout.ensemble).rated()
 yes, no = rated.targets == 1, rated.targets == 0
 column = int(np.minimum(yes.sum(axis=0), no.sum(axis=0)).argmax())
 rows = [np.flatnonzero(answer[:, column])[:3] for answer in (yes, no)]

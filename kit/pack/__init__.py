@@ -33,4 +33,4 @@ A pack holds all videos; the readers take the `part` that they are asked for.
 """
 
 from kit.pack.packing import pack_segments, pack_snippets
-from kit.pack.reading import Rated, Segments, Snippets
+from kit.pack.reading import Pack, Rated

@@ -100,14 +100,13 @@ def pack_segments(
     _pack(shards, folder, spec, header, cut, on_error)
 
 
-def read_header(folder, kind: str) -> dict:
-    """The header of a pack; raises `ValueError` where there is no such pack."""
+def read_header(folder) -> dict:
+    """The header of a pack; raises `ValueError` where there is none."""
     path = Path(folder, "pack.json")
     header = json.loads(path.read_text()) if path.exists() else {}
-    if header.get("kind") != kind:
-        rule = f"The folder must hold a pack of {kind}, by `pack_{kind}`."
-        received = f"folder={str(folder)!r}, kind={header.get('kind')!r}"
-        raise ValueError(f"{rule} Received: {received}")
+    if "kind" not in header:
+        rule = "The folder must hold a pack, see `pack_segments`."
+        raise ValueError(f"{rule} Received: folder={str(folder)!r}")
     return header
 
 
@@ -148,7 +147,7 @@ def _begin(folder, header, shards) -> None:
     """Writes the header, or adds shards to one that says the same."""
     path, packed = folder / "pack.json", []
     if path.exists():
-        present = read_header(folder, header["kind"])
+        present = read_header(folder)
         packed = present["shards"]
         for name, value in header.items():
             if value != present.get(name):

@@ -50,22 +50,42 @@ class Rated(NamedTuple):
 
 
 class Pack:
-    """What both kinds of packs share.
+    """A pack of snippets or of rated segments, read into batches.
 
     A pass over the rows of the part takes runs of neighbouring rows in random
     order, since random access would crawl on a network mount, and mixes each
     pool of some batches in memory. No row comes twice in a pass; fewer than a
     batch a pool, other ones in each pass, do not come. Passes follow one
     another, and epoch `e` is the batches `e * steps` to `(e + 1) * steps`.
-    """
 
-    kind = ""
-    fill = 0  # what targets hold of the classes of which the pack says nothing
+    Some ratings are of segments that lie beyond the last frame of their video.
+    There is nothing to learn from them, so `epoch` leaves them out; they are
+    ratings all the same, so `rated` has them, under a mask that hides all but
+    the context.
+
+    Args:
+        folder: By `pack_snippets` or `pack_segments`; it is only read.
+        class_ids: Vocabulary ids of the columns of the targets, such as
+            `range(num_classes)`: all those of the pack, in any order, and maybe
+            more.
+        part: Which videos, see `kit.splits`.
+        batch_size: Rows a batch.
+        seed: Of the order.
+
+    Raises:
+        ValueError: For classes that do not cover those of the pack, and for a
+            folder that holds no pack, or one that is not finished or damaged.
+
+    Example:
+
+    >>> snippets = Pack("snippets", range(3862))  # doctest: +SKIP
+    >>> model.fit(snippets.epoch(0, steps=1000))  # doctest: +SKIP
+    """
 
     def __init__(
         self, folder, class_ids, part=EVERY_VIDEO, batch_size=128, seed=0
     ):
-        header = read_header(folder, self.kind)
+        header = read_header(folder)
         class_ids = check_classes(class_ids)
         packed = header.get("class_ids", range(header.get("num_classes", 0)))
         outside = np.setdiff1d(packed, class_ids).tolist()
@@ -77,6 +97,8 @@ class Pack:
         self._width = len(class_ids)
         self.batch_size, self.seed = batch_size, seed
         self.spec = FrameSpec(**header["spec"])
+        # What targets hold of classes of which the pack says nothing.
+        self._fill = -1 if header["kind"] == "segments" else 0
         self.context = header["context"]
         self._shape = header["num_frames"], self.spec.dim
         self._files = [pair(folder, shard) for shard in header["shards"]]
@@ -144,6 +166,13 @@ class Pack:
         batches = batches.take(steps).prefetch(2).apply(counted)
         return batches.with_options(quiet_options())
 
+    def rated(self) -> Rated:
+        """All rated segments of the part, in the order of the pack."""
+        frames, mask, targets = self._read(self._rows)
+        ids, starts, _ = (column[self._rows] for column in self._table)
+        inputs = {"frames": frames, "mask": mask}
+        return Rated(inputs, targets, ids, starts + self.context)
+
     def _open(self, files):
         """The table and the frames of a shard, not yet read."""
         try:
@@ -180,7 +209,7 @@ class Pack:
         """Frames, mask and targets of some rows."""
         frames = _aligned((len(rows), *self._shape), np.uint8)
         targets = _aligned((len(rows), self._width), np.int8)
-        targets[:] = self.fill
+        targets[:] = self._fill
         shards = np.searchsorted(self._offsets, rows, side="right") - 1
         for shard in np.unique(shards):
             places = np.flatnonzero(shards == shard)
@@ -194,65 +223,6 @@ class Pack:
         _, starts, counts = self._table
         frame = starts[rows, None] + np.arange(self._shape[0])
         return frames, (frame >= 0) & (frame < counts[rows, None]), targets
-
-
-class Snippets(Pack):
-    """A pack of snippets, read as `data.Snippets` reads shards, but faster.
-
-    Args:
-        folder: By `pack.pack_snippets`; it is only read.
-        num_classes: Size of the vocabulary; at least that of the pack.
-        part: Which videos, see `kit.splits`.
-        batch_size: Snippets a batch.
-        seed: Of the order.
-
-    Raises:
-        ValueError: For classes that do not cover those of the pack, and for a
-            folder that is no such pack, not finished or damaged.
-
-    Example:
-
-    >>> snippets = Snippets("snippets", num_classes=3862)  # doctest: +SKIP
-    >>> model.fit(snippets.epoch(0, steps=1000))  # doctest: +SKIP
-    """
-
-    kind = "snippets"
-
-    def __init__(
-        self, folder, num_classes, part=EVERY_VIDEO, batch_size=128, seed=0
-    ):
-        classes = np.arange(num_classes)
-        super().__init__(folder, classes, part, batch_size, seed)
-
-
-class Segments(Pack):
-    """A pack of rated segments.
-
-    Some ratings are of segments that lie beyond the last frame of their video.
-    There is nothing to learn from them, so `epoch` leaves them out; they are
-    ratings all the same, so `rated` has them, under a mask that hides all but
-    the context.
-
-    Args:
-        folder: By `pack.pack_segments`; it is only read.
-        class_ids: Vocabulary ids of the columns of the targets; all those of
-            the pack, in any order, and maybe more.
-        part: Which videos, see `kit.splits`.
-        batch_size: Segments a batch.
-        seed: Of the order.
-
-    Raises:
-        ValueError: As for `Snippets`.
-    """
-
-    kind, fill = "segments", -1
-
-    def rated(self) -> Rated:
-        """All rated segments of the part, in the order of the pack."""
-        frames, mask, targets = self._read(self._rows)
-        ids, starts, _ = (column[self._rows] for column in self._table)
-        inputs = {"frames": frames, "mask": mask}
-        return Rated(inputs, targets, ids, starts + self.context)
 
 
 def _aligned(shape, dtype):

@@ -16,7 +16,7 @@ class SegmentMAP(keras.callbacks.Callback):
     Args:
         model: The model that predicts: the one whose training model is
             trained, or the same.
-        rated: Rated segments, such as `pack.Segments.rated()`: with `inputs`,
+        rated: Rated segments, such as `pack.Pack.rated()`: with `inputs`,
             a dict of arrays `(n, ...)`, and `targets` `(n, num_classes)`, 1
             yes, 0 no, -1 unknown.
         class_ids: Vocabulary ids of the columns of `targets`, all of which the

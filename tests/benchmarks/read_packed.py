@@ -26,7 +26,7 @@ def read_packed(argv):
         pack.pack_snippets(
             shards, packed, YOUTUBE_8M, classes, options.snippets
         )
-        snippets = pack.Snippets(packed, classes, batch_size=read.BATCH)
+        snippets = pack.Pack(packed, range(classes), batch_size=read.BATCH)
         steps = 4 * len(snippets) // read.BATCH  # four times, to hide the start
         reference = read.float_videos(shards)
         results = read.best(
