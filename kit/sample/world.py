@@ -2,6 +2,11 @@
 
 A film has a topic, a few concepts that each fill a minority of it, labels
 that miss some of them and invent others, and ratings by one annotator rule.
+
+The constants were chosen from YouTube-8M's statistics, which stand beside
+them, on seeds from 1,000 up, without comparing methods; seeds 0 to 99 are for
+reporting results alone.  On those from 1,000 up a film has 3.0 labels and 5.0
+ratings, of which 55 per cent say yes.
 """
 
 from collections import namedtuple
@@ -28,7 +33,7 @@ NUM_IDS = 100  # vocabulary ids are drawn from these, with gaps
 FRAMES = (40, 105)  # of a film; YouTube-8M has 120 to 300
 # Concepts beside the first (Poisson; YouTube-8M has 3.0 labels), so many times
 # likelier within the topic, or what the first is taken for.
-MORE, HOME, ALIKE = 0.5, 36, 0.3
+MORE, HOME, ALIKE = 0.4, 36, 0.3
 INTERVALS, FILLED = 3, (0.15, 0.42)  # of a concept; of the frames: a minority
 # Of the frames that a concept fills so many show it, and so many of all frames
 # show something else, or make another sound, for a moment.
