@@ -21,17 +21,17 @@
 # one label: *is it here?*  The task is to answer that question for every
 # segment of videos nobody rated.
 #
-# **In**: TFRecord shards `train*` and `validate*`; with none, a sample is
-# simulated.  **Out**: the figures below, also under `figures/`.
-# **Time**: under a minute on the sample; on real shards, of which the first 20
-# of `train` and the ratings of all of `validate` are read, a few minutes, on a
-# T4 or without one.
+# **In**: TFRecord shards `train*` and `validate*`; with none, a sample of
+# little films is generated.  **Out**: the figures below, also under `figures/`.
+# **Time**: two minutes on the sample, most of them to make it; on real shards,
+# of which the first 20 of `train` and the ratings of all of `validate` are
+# read, a few minutes, on a T4 or without one.
 # **Score to expect**: none yet, but the score of a random order to beat.
 
 # %% tags=["parameters"]
 data_dir = "find"  # folder of shards; "find": attached ones, or a sample
 output_dir = "outputs"  # where results go
-seed = 0  # of the simulated sample
+seed = 0  # of the generated sample
 holdout_fraction = 300 / 3844  # share of the videos that is never trained on
 num_classes = 3862  # size of the vocabulary of the video labels
 rgb = 1024  # visual features a frame
@@ -71,14 +71,47 @@ if sample.is_sample(data_dir):
 holdout = Holdout(holdout_fraction)
 
 # %% [markdown]
+# ## A video
+#
+# Someone looked at five frames of it and at *one* label: is it here?  Below are
+# the answers for the video that was asked about in most ways.  YouTube-8M ships
+# no pictures and no sound, so only a video of the sample can be shown: scans of
+# handwritten digits drift over photographs, and sounds come and go over a hum.
+# What is to be recognised there is a digit, a sound, both at once, or an order.
+
+# %%
+train = data.list_shards(data_dir, "train")
+validate = data.list_shards(data_dir, "validate")
+ratings = data.ratings(validate, spec, class_ids)
+kinds = ratings.groupby("video_id")[["label", "score"]].nunique()
+video_id = kinds.sum(axis=1).idxmax()
+about_video = ratings[ratings["video_id"] == video_id]
+print(about_video.assign(name=about_video["label"].map(names)))
+
+# %%
+film = None
+if sample.is_sample(data_dir):
+    film = sample.film(data_dir, video_id)
+    figure = plots.film(film, about_video, spec, names)
+    plots.show(figure, output_dir, "01_film")
+    if "ipykernel" in sys.modules:
+        from IPython.display import Audio, display
+
+        display(Audio(film[1], rate=film[2]))
+
+# %% [markdown]
+# On top one frame of every few, beneath them what is heard, and in the bars
+# what people said: blue where the concept is there, red where it is not.  Some
+# of what passes is clutter that lasts for a frame: other digits, letters, other
+# sounds.  A model sees none of this, only numbers that were computed from it,
+# which end this notebook.
+#
 # ## What is there?
 #
 # `train` carries video labels; `validate` labels and, in partition 3, ratings;
 # `test` neither.
 
 # %%
-train = data.list_shards(data_dir, "train")
-validate = data.list_shards(data_dir, "validate")
 print(f"{len(train)} train shards, the first {train[0]}")
 print(f"{len(validate)} validate shards, the first {validate[0]}")
 print(f"{num_classes} video classes at most, {len(class_ids)} segment classes")
@@ -125,12 +158,11 @@ plots.show(figure, output_dir, "01_labels_per_class")
 # %% [markdown]
 # ## What did people say about the segments?
 #
-# Someone looked at five frames and at *one* label.  Every other class of that
-# segment is unknown, not absent: 1 is yes, 0 is no, and -1 stands for "nobody
-# rated it" wherever the kit holds targets.
+# Each segment was rated for about one class.  Every other class of that segment
+# is unknown, not absent: 1 is yes, 0 is no, and -1 stands for "nobody rated it"
+# wherever the kit holds targets.
 
 # %%
-ratings = data.ratings(validate, spec, class_ids)
 rated = ratings.groupby(["video_id", "start"]).size()
 print(f"{len(ratings):,} ratings of {len(rated):,} segments")
 print(f"{ratings['score'].mean():.1%} say yes")
@@ -174,7 +206,6 @@ for name in ("training", "checkpoint", "ensemble"):
 # every model, so that a saved model takes the bytes that lie on disk.
 
 # %%
-video_id = ratings["video_id"].value_counts(sort=True).index[0]
 raw = data.find_video(validate, video_id, spec)
 values = raw * np.float32(SCALE) + np.float32(OFFSET)
 figure = plots.value_ranges(raw, values, spec)
@@ -186,15 +217,13 @@ print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
 # *after* this step, in the middle of the figure; a padded byte of 0 would stand
 # at its left end, as far from nothing as a feature can be.
 #
-# ## What does a video look like?
+# ## What does a model see of the video?
 #
-# Columns are seconds, rows are features, and the bars below are the segments a
-# person was asked about.
+# It is the video from above.  Columns are seconds, rows are features, and the
+# bars below are the segments a person was asked about.
 
 # %%
-figure = plots.video_strip(
-    values, spec, ratings[ratings["video_id"] == video_id], names
-)
+figure = plots.video_strip(values, spec, about_video, names, film)
 plots.show(figure, output_dir, "01_video")
 
 # %% [markdown]

@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 data_dir = "find"  # folder of shards; "find": attached ones, or a sample
 output_dir = "outputs"  # where results go
-seed = 0  # of everything drawn at random, the simulated sample included
+seed = 0  # of everything drawn at random, the generated sample included
 members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
 BERTFirst, MixNeXtVLAD-300, MixNeXtVLAD-60, BERTMean"  # the paper's nine
 scale = "paper"  # or "tiny", the same architectures for two CPU cores

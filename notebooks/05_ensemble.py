@@ -21,7 +21,7 @@
 # **Time**: about a minute on the sample, minutes at full size; no GPU is used,
 # so a T4 makes no difference.
 # **Score to expect**: the paper went from 0.7725, its best member, to 0.7871;
-# on the simulated sample about what the best member has.
+# on the generated sample about what the best member has.
 
 # %% tags=["parameters"]
 output_dir = "outputs"  # where results go, and notebook 4 left its own
@@ -255,7 +255,7 @@ story.to_csv(folder / "scores.csv")
 if "test truth" in answers:
     print("SIMULATED data: no score here is one of YouTube-8M.")
 print(story.round(4).to_string(na_rep=""))
-print("Oracle: not trained; it knows the planted signatures.")
+print("Oracle: taught with clean labels of the frames of other films.")
 print("Ensemble, hold-out: cross-fitted, to be compared with")
 print(comparison["cross-fitted"].round(4).to_string())
 print(f"\nsubmission: {path}\nfigures:    {output_dir / 'figures'}")

@@ -3,7 +3,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory):
-    """A small simulated data set, made once."""
+    """A small data set of little films, made once."""
     from kit.sample import write_sample
 
     folder = tmp_path_factory.mktemp("data") / "sample"

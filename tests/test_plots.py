@@ -46,17 +46,15 @@ ATTENTION = RNG.dirichlet(np.ones(5), (2, 4, 5))
 GATES, VOTES = RNG.dirichlet(np.ones(3), 5), RNG.random((5, 2))
 ANSWERS = [1, 1, 1, 0, 0]
 AREA = (GATES[:, :-1] * VOTES).sum(axis=1)
-SHIFTS = (-1, 0, 1)
+SHIFTS, SHORT = (-1, 0, 1), (RNG.integers(0, 256, (8, 9, 9, 3)), None, None)
 WINDOWS, _, STARTS = shifted_windows(
     {"frame": np.arange(8)[None], "mask": np.ones((1, 8), bool)}, SPEC, SHIFTS
 )
 SHIFTED = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.9]])
 BY_PLACE = {ONE: np.array([0.9, 0.5]), TWO: np.array([0.6, 0.0])}
-PINK = matplotlib.colors.to_rgba("pink")
-
-
-def strip(axes):
-    axes.set_facecolor(PINK)
+# A second, of 1,000 samples, a frame.
+PICTURES = RNG.integers(0, 256, (18, 12, 12, 3), dtype=np.uint8)
+FILM = PICTURES, RNG.normal(size=18_000).astype(np.float32), 1_000
 
 
 def draw_many_heads():
@@ -73,9 +71,10 @@ DRAWN = {
     "labels_per_class": (plots.labels_per_class, [COUNTS, [2]], []),
     "ratings_per_class": (plots.ratings_per_class, [RATINGS, NAMES], NAMES),
     "value_ranges": (plots.value_ranges, [BYTES, VALUES, SPEC], []),
+    "film": (plots.film, [FILM, *VIDEO], NAMES),
     "video": (plots.video_strip, [VALUES, SPEC, RATINGS, NAMES], NAMES),
     "video_strip": (
-        plots.video_strip, [VALUES, SPEC, RATINGS, NAMES, strip], NAMES
+        plots.video_strip, [VALUES, SPEC, RATINGS, NAMES, FILM], NAMES
     ),
     "learning_curves": (
         plots.learning_curves, [{ONE: HISTORY, TWO: HISTORY}, 0.4], [3, 7]
@@ -85,7 +84,7 @@ DRAWN = {
     ),
     "learning_curves_of_none": (plots.learning_curves, [{}, 0.4], []),
     "timeline": (plots.timeline, [SCORES, RATINGS], NAMES),
-    "timeline_strip": (plots.timeline, [SCORES, None, 6, strip], NAMES),
+    "timeline_strip": (plots.timeline, [SCORES, None, 6, FILM], NAMES),
     "gains": (plots.gains, [GAINS, "a", "b", "MAP"], [3, 7]),
     "convergence": (plots.convergence, [{ONE: MAPS}, {TWO: 0.5}], [3, 7]),
     "member_weights": (
@@ -96,7 +95,7 @@ DRAWN = {
         plots.class_gains, [[0.1, -0.2, 0.0], list(NAMES.values())], NAMES
     ),
     "assignment": (plots.assignment, [SHARES, *VIDEO], NAMES),
-    "assignment_strip": (plots.assignment, [MANY, *VIDEO, strip], NAMES),
+    "assignment_strip": (plots.assignment, [MANY, *VIDEO, FILM], NAMES),
     "attention": (plots.attention, [ATTENTION], []),
     "attention_of_many": (draw_many_heads, [], []),
     "experts": (
@@ -107,7 +106,7 @@ DRAWN = {
         plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, NAMES[3]], [3]
     ),
     "shifts_strip": (
-        plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, NAMES[3], strip], [3]
+        plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, NAMES[3], SHORT], [3]
     ),
     "score_scales": (plots.score_scales, [BY_PLACE], [3, 7]),
     "tried_weights": (
@@ -159,13 +158,21 @@ def test_a_class_without_a_name_has_its_number_and_a_long_one_is_cut():
 
 
 @pytest.mark.parametrize(
-    "name", ["video_strip", "timeline_strip", "assignment_strip"]
+    "name", ["film", "video_strip", "timeline_strip", "assignment_strip"]
 )
 def test_figures_of_a_video_share_one_axis_of_time_with_its_pictures(name):
     first, *others = [
         axes for axes in draw(name).axes if axes.get_label() != "<colorbar>"
     ]
-    assert first.get_facecolor() == PINK and len(others) > 1
+    assert len(others) > 1
+    strip = first.images[0]
+    assert strip.get_extent() == [0, 18, 0, 1]
+    # Fifteen pictures side by side, each in a frame of white.
+    thumbnails = np.split(strip.get_array(), 15, axis=1)
+    for number, picture in enumerate(thumbnails):
+        stretch = PICTURES[18 * number // 15 : 18 * (number + 1) // 15 + 1]
+        same = stretch == picture[1:-1, 1:-1]
+        assert same.all(axis=(1, 2, 3)).sum() == 1
     for axes in others:
         assert axes.get_xlim() == first.get_xlim() == (0, 18)
         assert axes in first.get_shared_x_axes().get_siblings(first)

@@ -1,380 +1,298 @@
-import errno
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
 
-from kit import data
-from kit.sample import (
-    Oracle,
-    is_sample,
-    load_test_ratings,
-    load_truth,
-    read_card,
-    write_sample,
-)
-from kit.sample.folder import CARD
-from kit.sample.world import World
+from kit import data, sample
+from kit.sample import card, features, scenes
+from kit.sample.world import ORDERS, World
 from kit.spec import FrameSpec
 
 # Seeds from 1,000 up only: those below are for reporting results.
 SEED = 1000
 SMALL = FrameSpec(rgb=64, audio=24)
-TINY = {"num_videos": 12, "spec": SMALL}
-SPLITS = ("train", "validate", "test")
-RATED = ["segment_start_times", "segment_end_times", "segment_labels",
-         "segment_scores"]  # fmt: skip
 KEYS = ["video_id", "start", "label"]
+COUNTS = {"train": 50, "validate": 40, "test": 30}
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    """Many videos of few features."""
-    folder = tmp_path_factory.mktemp("sample") / "sample"
-    return write_sample(folder, SEED, num_videos=240, spec=SMALL)
-
-
-@pytest.fixture(scope="module")
-def rated(sample):
-    return pd.read_csv(sample / "segment_label_ids.csv")["Index"]
+def small(tmp_path_factory):
+    """Many videos, of few features, and an oracle with less schooling."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "TAUGHT", 60)
+        place = tmp_path_factory.mktemp("sample") / "small"
+        yield sample.write_sample(place, SEED, 120, SMALL)
+    features.reader.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def world():
-    return World(SEED, SMALL)
+    return World({"seed": SEED, "spec": vars(SMALL)})
 
 
 @pytest.fixture(scope="module")
-def videos(world):
-    return [world.video(index, rated=True) for index in range(300)]
+def plans(world):
+    return [world.plan(number, rated=True) for number in range(300)]
 
 
-def read(folder):
-    """The records of each split by id, parsed by TensorFlow alone."""
-    import tensorflow as tf
-
-    splits = {split: {} for split in SPLITS}
-    for path in sorted(folder.rglob("*.tfrecord")):
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            example = tf.train.SequenceExample.FromString(record)
-            fields = {
-                key: list(getattr(value, value.WhichOneof("kind")).value)
-                for key, value in example.context.feature.items()
-            }
-            for key, values in example.feature_lists.feature_list.items():
-                rows = [row.bytes_list.value[0] for row in values.feature]
-                fields[key] = np.array([list(row) for row in rows], np.uint8)
-            splits[path.parent.name][fields["id"][0].decode()] = fields
-    return splits
-
-
-@pytest.fixture(scope="module")
-def records(sample):
-    return read(sample)
-
-
-def frames_of(record):
-    lists = [record[name] for name in ("rgb", "audio") if name in record]
-    return np.concatenate(lists, axis=1)
+def frames_of(folder, name):
+    return data.find_video(data.list_shards(folder, "test"), name, SMALL)
 
 
 def bytes_of(folder):
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-# The record format
+# What is written
 
 
-def test_files_and_fields_of_each_split(sample, records):
-    assert set(bytes_of(sample)) == {
-        *("train/train00.tfrecord", "validate/validate00.tfrecord"),
-        *("test/test00.tfrecord", "vocabulary.csv", "segment_label_ids.csv"),
-        *("test_ratings.csv", "test_truth.csv", CARD),
+def test_files_of_a_sample(small):
+    shards = {f"{split}/{split}00.tfrecord" for split in COUNTS}
+    tables = "vocabulary segment_label_ids test_ratings test_truth".split()
+    tables = {f"{name}.csv" for name in tables}
+    assert set(bytes_of(small)) == shards | tables | {card.CARD}
+    ids, lengths = [], []
+    for split, count in zip(COUNTS, (50, 90, 120), strict=True):
+        paths = data.list_shards(small, split)
+        classes = 100 if split != "test" else None  # what has labels
+        assert not len(data.check(paths, SMALL, classes))
+        videos = data.videos(paths, SMALL, with_ids=True)
+        for inputs, names in videos.as_numpy_iterator():
+            ids.extend(names)
+            lengths.extend(inputs["mask"].sum(axis=1))
+        assert len(set(ids)) == len(ids) == count
+    assert all(len(name) == 4 for name in ids)
+    assert 40 <= min(lengths) and max(lengths) <= 104
+
+
+def test_ratings_of_records(small):
+    class_ids, _ = data.read_classes(small)
+    shards = data.list_shards(small, "validate")
+    ratings = data.ratings(shards, SMALL, class_ids)
+    assert not ratings.duplicated(KEYS[:2]).any()
+    assert ratings.groupby("video_id").size().between(3, 7).all()
+    assert ratings["video_id"].nunique() == COUNTS["validate"]
+    # Annotators leave out the first two segments and the last.
+    assert (ratings["start"] % 5 == 0).all() and ratings["start"].min() == 10
+    for name, start in ratings.groupby("video_id")["start"].max().items():
+        assert start + 5 < len(data.find_video(shards, name, SMALL))
+
+
+def test_names_say_what_one_sees_and_hears(small):
+    class_ids, names = data.read_classes(small)
+    assert len(names) == 60 and max(names) > 60, "the ids have gaps"
+    assert "class" in " ".join(names.values()), "one has no name, as real ones"
+    assert {names[label] for label in class_ids} >= {
+        *("One", "Seven", "Bell", "Chord", "Three with bell"),
+        *("Counting up", "Counting down"),
+        *("Knock, then chirp", "Chirp, then knock"),
     }
-    counts = {split: len(records[split]) for split in SPLITS}
-    assert counts == {"train": 100, "validate": 80, "test": 60}
-    assert read_card(sample)["splits"] == counts
-    fields = {"train": ["labels"], "validate": ["labels", *RATED], "test": []}
-    for split in SPLITS:
-        for record in records[split].values():
-            assert set(record) == {"id", "rgb", "audio", *fields[split]}
-            assert record["rgb"].shape[1:] == (64,)
-            assert record["audio"].shape == (len(record["rgb"]), 24)
-            assert 40 <= len(record["rgb"]) <= 120
-    ids = [name for split in SPLITS for name in records[split]]
-    assert len(set(ids)) == 240
-    assert all(len(i) == 4 and i.isalnum() and i.isascii() for i in ids)
 
 
-def test_segment_ratings_of_records(records, rated):
-    for record in records["validate"].values():
-        rows = list(zip(*(record[field] for field in RATED), strict=True))
-        assert len({start for start, *_ in rows}) == len(rows)
-        for start, end, label, score in rows:
-            assert start % 5 == 0 and end == start + 5
-            # Annotators leave out the first and last segments.
-            assert 10 <= start < 5 * ((len(record["rgb"]) - 1) // 5)
-            assert label in set(rated) and label in record["labels"]
-            assert score in (0.0, 1.0)
-
-
-def test_vocabulary(sample, records, rated):
-    table = pd.read_csv(sample / "vocabulary.csv")
-    columns = (
-        "Index TrainVideoCount KnowledgeGraphId Name WikiUrl Vertical1 "
-        "Vertical2 Vertical3 WikiDescription"
-    )
-    assert list(table) == columns.split()
-    ids = table["Index"]
-    assert len(table) == 60 and ids.is_monotonic_increasing and ids.is_unique
-    assert ids.max() > 60, "the ids have gaps"
-    assert table["Name"].isna().sum() == 1
-    counts = pd.Series(0, index=ids)
-    for record in records["train"].values():
-        counts[record["labels"]] += 1
-    assert (counts.to_numpy() == table["TrainVideoCount"]).all()
-    assert len(rated) == 20 and rated.isin(ids).all()
-    assert rated.is_monotonic_increasing
-
-
-def test_bytes_spread_as_real_ones(records):
-    frames = frames_of(next(iter(records["train"].values())))
-    assert np.mean((frames == 0) | (frames == 255)) < 0.01
-    values = frames.astype(float) * 4 / 255 - 1.9921875
-    assert abs(values.mean()) < 0.05 and 0.4 < values.std() < 0.7
-
-
-def test_the_seed_makes_the_bytes(tmp_path):
-    folders = {"one": SEED, "two": SEED, "other": 1001}
-    one, two, other = (
-        bytes_of(write_sample(tmp_path / name, seed, **TINY))
-        for name, seed in folders.items()
-    )
-    assert one == two and one.keys() == other.keys()
-    assert all(one[name] != other[name] for name in one)
-
-
-# The world
-
-
-def test_classes(world):
-    assert world.ids.size == 60 and world.rated.size == 20
-    assert (np.diff(world.ids[world.rated]) > 0).all()
-    assert (world.twin >= 0).sum() == 10 and world.ordered.sum() == 4
-    for one in np.flatnonzero(world.twin >= 0):
-        two = world.twin[one]
-        assert world.twin[two] == one and world.topic[one] == world.topic[two]
-    seen, heard = np.split(world.signatures, [64], axis=-1)
-    assert not seen[world.senses == "H"].any()
-    assert not heard[world.senses == "S"].any()
-    assert {"S", "H", "B"} == set(world.senses[world.rated])
-    by_id = world.popularity[np.argsort(world.ids)]
-    assert (np.diff(by_id) <= 0).all(), "frequent classes have low ids"
-
-
-def test_statistics(world, videos):
-    assert 2.7 < np.mean([video.labels.size for video in videos]) < 3.4
-    assert 75 < np.mean([len(video.frames) for video in videos]) < 85
-    ratings = [rating for video in videos for rating in video.ratings]
-    assert 4.6 < len(ratings) / len(videos) < 5.4
-    assert 0.48 < np.mean([score for *_, score in ratings]) < 0.64
-    per_class = pd.Series([label for _, label, _ in ratings]).value_counts()
-    assert len(per_class) == 20 and per_class.min() >= 20
-    # Labels miss some concepts, and some are false.
-    labels = [set(video.labels.tolist()) for video in videos]
-    shown = [set(world.ids[v.fills.any(axis=0)].tolist()) for v in videos]
-    missed, added = (
-        sum(len(a - b) for a, b in zip(one, other, strict=True))
-        for one, other in ((shown, labels), (labels, shown))
-    )
-    assert 0.1 < missed / sum(map(len, shown)) < 0.25
-    assert 0.25 < added / len(videos) < 0.7
-
-
-def test_concepts_fill_a_minority_in_intervals_off_the_grid(videos):
-    lengths = []
-    for video in videos:
-        assert video.fills.sum(axis=0).max() < len(video.fills) / 2
-        for filled in video.fills.T[video.fills.any(axis=0)]:
-            edges = np.diff(np.pad(filled.astype(int), 1))
-            starts, stops = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
-            assert (starts % 5).all(), "no interval starts with a segment"
-            lengths.extend(stops - starts)
-    assert np.mean(np.array(lengths) > 5) > 0.9
-
-
-def test_planted_truth_is_half_of_the_frames(world, videos):
-    for video in videos[:50]:
-        assert video.holds.shape == (-(-len(video.frames) // 5), 20)
-        for segment, holds in enumerate(video.holds):
-            frames = video.fills[5 * segment : 5 * segment + 5, world.rated]
-            assert np.array_equal(holds, frames.mean(axis=0) >= 0.5)
-
-
-# What Kaggle does not give
-
-
-def test_ratings_agree_with_truth_but_for_mistakes(sample):
-    ratings, truth = load_test_ratings(sample), load_truth(sample)
+def test_truth_covers_every_segment_and_agrees_with_ratings(small):
+    truth = sample.load_truth(small)
+    counts = truth.groupby(KEYS[:2])["label"].nunique()
+    assert (counts == 20).all() and set(truth["score"]) == {0, 1}
+    for name, starts in counts.reset_index().groupby("video_id")["start"]:
+        assert list(starts) == list(range(0, len(frames_of(small, name)), 5))
+    ratings = sample.load_test_ratings(small)
     both = ratings.merge(truth, on=KEYS)
-    assert len(both) == len(ratings) > 250
-    assert 0 < np.mean(both["score_x"] != both["score_y"]) < 0.06
+    assert len(both) == len(ratings) > 100
+    assert np.mean(both["score_x"] != both["score_y"]) < 0.08
 
 
-def test_truth_covers_every_segment_and_rated_class(sample, records):
-    truth = load_truth(sample)
-    assert list(truth) == [*KEYS, "score"]
-    assert set(truth["score"]) == {0, 1}
-    expected = {
-        (name, start)
-        for name, record in records["test"].items()
-        for start in range(0, len(record["rgb"]), 5)
-    }
-    counts = truth.groupby(["video_id", "start"])["label"].nunique()
-    assert set(counts.index) == expected and (counts == 20).all()
-    assert len(truth) == 20 * len(expected)
+def test_ids_that_look_like_numbers_stay_text(small, tmp_path):
+    (tmp_path / card.CARD).write_text((small / card.CARD).read_text())
+    (tmp_path / "test_ratings.csv").write_text("video_id,score\n1e05,1\n012,0")
+    ids = sample.load_test_ratings(tmp_path)["video_id"]
+    assert list(ids) == ["1e05", "012"]
 
 
-def test_ids_that_look_like_numbers_stay_text(sample, tmp_path):
-    (tmp_path / CARD).write_text((sample / CARD).read_text())
-    text = "video_id,start,label,score\n1e05,5,3,1\nnull,5,3,0\n0012,5,3,1"
-    (tmp_path / "test_ratings.csv").write_text(text)
-    ids = load_test_ratings(tmp_path)["video_id"]
-    assert list(ids) == ["1e05", "null", "0012"]
+# Seeds, and films shown again
 
 
-def average_precision(scores, truth):
-    truth = np.asarray(truth)[np.argsort(-np.asarray(scores), kind="stable")]
-    precision = np.cumsum(truth) / np.arange(1, truth.size + 1)
-    return precision[truth == 1].mean()
-
-
-def test_the_oracle_beats_a_random_order(sample, records, rated):
-    oracle, rows = Oracle(sample), []
-    assert np.array_equal(oracle.class_ids, rated)
-    for name, record in records["test"].items():
-        scores = oracle.score(frames_of(record))
-        assert scores.shape == (-(-len(record["rgb"]) // 5), 20)
-        for (segment, column), score in np.ndenumerate(scores):
-            rows.append((name, 5 * segment, rated[column], score))
-    table = pd.DataFrame(rows, columns=[*KEYS, "oracle"])
-    for truth, most, least in (
-        (load_truth(sample), 0.05, 0.6),
-        (load_test_ratings(sample), 0.65, 0.85),
-    ):
-        both = truth.merge(table, on=KEYS)
-        assert both["score"].mean() < most
-        assert average_precision(both["oracle"], both["score"]) > least
-
-
-def test_order_in_time_tells_ordered_twins_apart(sample, world, videos):
-    oracle = Oracle(sample)
-    columns = np.flatnonzero(world.ordered[world.rated])
-    twins = np.searchsorted(
-        world.ids[world.rated], world.ids[world.twin[world.rated[columns]]]
+def test_the_seed_makes_the_bytes_whatever_the_threads(small, tmp_path):
+    code = (
+        "import sys; from kit import sample, spec;"
+        "spec = spec.FrameSpec(rgb=64, audio=24);"
+        "sample.write_sample(sys.argv[1], 1000, 120, spec)"
     )
-    right, reversed_right = [], []
-    for video in videos:
-        length = len(video.frames) // 5 * 5
-        scores = oracle.score(video.frames[:length])
-        turned = oracle.score(video.frames[:length][::-1])[::-1]
-        for column, twin in zip(columns, twins, strict=True):
-            alone = video.holds[:, column] & ~video.holds[:, twin]
-            alone = np.flatnonzero(alone[: length // 5])
-            right += list((scores[:, column] > scores[:, twin])[alone])
-            reversed_right += list((turned[:, column] > turned[:, twin])[alone])
-    assert len(right) > 100
-    assert np.mean(right) > 0.85 and np.mean(reversed_right) < 0.4
+    other = os.environ | {"OPENBLAS_NUM_THREADS": "2", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code, str(tmp_path / "again")]
+    subprocess.run(command, env=other, check=True)
+    assert bytes_of(tmp_path / "again") == bytes_of(small)
+    one, two = (World({"seed": s, "spec": vars(SMALL)}) for s in (1000, 1001))
+    assert one.plan(0, True).spans != two.plan(0, True).spans
 
 
-# Other specs, bad input, broken writes
+def test_features_are_those_of_the_film_that_is_shown_again(small):
+    for name in sample.load_truth(small)["video_id"].unique()[:2]:
+        pictures, waveform, rate = sample.film(small, name)
+        assert pictures.shape[1:] == (64, 64, 3)
+        assert pictures.dtype == np.uint8 and waveform.dtype == np.float32
+        assert waveform.shape == (len(pictures) * rate,)
+        assert 0.05 < np.abs(waveform).max() <= 1
+        film = pictures, waveform.reshape(len(pictures), rate)
+        with threadpool_limits(1):
+            again = features.features(film, SMALL)
+        assert np.array_equal(again, frames_of(small, name))
+    with pytest.raises(ValueError, match="Received: video_id='none'"):
+        sample.film(small, "none")
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        FrameSpec(rgb=24, audio=0),
-        FrameSpec(rgb=0, audio=16, max_frames=20),
-        FrameSpec(rgb=8, audio=4, segment_frames=1, max_frames=10),
-    ],
-)
-def test_other_specs(spec, tmp_path):
-    folder = write_sample(tmp_path / "s", SEED, num_videos=12, spec=spec)
-    for record in read(folder)["validate"].values():
-        frames = frames_of(record)
-        assert len(frames) <= spec.max_frames
-        for start, end in zip(*map(record.get, RATED[:2]), strict=True):
-            assert start % spec.segment_frames == 0
-            assert end == start + spec.segment_frames
-        assert np.isfinite(Oracle(folder).score(frames)).all()
+def test_features_are_whitened_bytes(world):
+    films = [scenes.make(world, "train", number)[1] for number in range(12)]
+    frames = [features.features(film, FrameSpec()) for film in films]
+    frames = np.concatenate(frames)
+    assert np.mean((frames == 0) | (frames == 255)) < 0.01
+    values = frames * (4 / 255) + (4 / 512 - 2)
+    assert abs(values.mean()) < 0.1 and 0.35 < values.std() < 0.7
+    assert values.std(axis=0).min() > 0.05, "no feature stands still"
+
+
+# Concepts and films
+
+
+def test_statistics(world, plans):
+    others = [world.plan(number, rated=False) for number in range(300)]
+    for some in (plans, others):
+        assert 2.7 < np.mean([len(plan.labels) for plan in some]) < 3.5
+        assert 68 < np.mean([plan.length for plan in some]) < 76
+    ratings = [rating for plan in plans for rating in plan.ratings]
+    assert 4.7 < len(ratings) / len(plans) < 5.3
+    assert 0.48 < np.mean([score for *_, score in ratings]) < 0.62
+    counts = pd.Series([label for _, label, _ in ratings]).value_counts()
+    assert len(counts) == 20 and counts.min() >= 20
+    labels = np.concatenate([plan.labels for plan in others])
+    counts = np.bincount(labels, minlength=100)[world.ids[world.rated]]
+    assert counts.max() > 2.5 * counts.min() > 0, "some are rare"
+    own = [c // 6 == plan.topic for plan in plans for c, *_ in plan.spans]
+    assert 0.65 < np.mean(own) < 0.95, "the topic tells much, not all"
+
+
+def test_concepts_fill_a_minority_in_spans_off_the_grid(world, plans):
+    for plan in plans:
+        parts = np.zeros((24, plan.length), bool)
+        for concept, start, stop in plan.spans:
+            assert 0 < start < stop <= plan.length and stop - start >= 5
+            assert start % 5, "no span starts with a segment"
+            parts[world.parts[concept], start:stop] = True
+        for column, concept in enumerate(world.rated):
+            filled = parts[world.parts[concept]].all(axis=0)
+            assert filled.mean() <= 0.5
+            segments = [filled[i : i + 5] for i in range(0, plan.length, 5)]
+            truth = [segment.mean() >= 0.5 for segment in segments]
+            assert plan.holds[:, column].tolist() == truth
+
+
+def test_no_scan_is_in_two_splits():
+    for digit in range(10):
+        splits = [scenes.scans(split, digit) for split in COUNTS]
+        splits = [{scan.tobytes() for scan in scans} for scans in splits]
+        assert len(set.union(*splits)) == sum(map(len, splits))
+
+
+# The oracle
+
+
+def test_oracle_beats_the_floor(small):
+    oracle, rows = sample.Oracle(small), []
+    for name in sample.load_truth(small)["video_id"].unique():
+        for (segment, column), score in np.ndenumerate(
+            oracle.score(frames_of(small, name))
+        ):
+            rows.append((name, 5 * segment, oracle.class_ids[column], score))
+    scores = pd.DataFrame(rows, columns=[*KEYS, "odds"])
+    loaders = {sample.load_truth: 0.35, sample.load_test_ratings: 0.8}
+    for load, least in loaders.items():
+        both = load(small).merge(scores, on=KEYS)
+        assert both["score"].mean() + 0.2 < least
+        assert average_precision_score(both["score"], both["odds"]) > least
+
+
+def test_time_turned_round_turns_an_order_round(small, world):
+    """What tells counting up from counting down is the order, nothing else."""
+    oracle = sample.Oracle(small)
+    names = [world.names[concept] for concept in world.rated]
+    up, down = names.index("Counting up"), names.index("Counting down")
+    right = {1: [], -1: []}
+    for seed in range(10):
+        frames, (steps, *_) = np.arange(30), ORDERS.values()
+        events = [(s, frames[frames % 5 == i]) for i, s in enumerate(steps)]
+        rng = np.random.default_rng(seed)
+        film = scenes._film(rng, 0, 30, events, "test")
+        for way in right:
+            scores = oracle.score(features.features(film, SMALL)[::way])
+            right[way] += list(scores[:, up] > scores[:, down])
+    assert np.mean(right[1]) > 0.75 and np.mean(right[-1]) < 0.25
+
+
+# Other sizes, and bad input
+
+
+OTHERS = [
+    FrameSpec(rgb=16, audio=8, max_frames=20),
+    FrameSpec(rgb=24, audio=8, max_frames=10, segment_frames=1),
+    FrameSpec(rgb=32, audio=16, segment_frames=10),
+]
+
+
+@pytest.mark.parametrize("spec", OTHERS)
+def test_other_sizes(spec, tmp_path):
+    folder = sample.write_sample(tmp_path / "s", SEED, 12, spec)
+    assert not len(data.check(data.list_shards(folder, "validate"), spec))
+    truth = sample.load_truth(folder)
+    assert (truth["start"] % spec.segment_frames == 0).all()
+    pictures, *_ = sample.film(folder, truth["video_id"][0])
+    assert len(pictures) <= spec.max_frames
 
 
 def test_bad_arguments(tmp_path):
-    for arguments, message in (
-        ({"seed": -1}, "non-negative"),
-        ({"num_videos": 11}, "Received: num_videos=11"),
-        ({"spec": FrameSpec(max_frames=19)}, "Received: .*max_frames=19"),
+    for message, arguments in (
+        ("non-negative", {"seed": -1}),
+        ("Received: num_videos=11", {"num_videos": 11}),
+        ("max_frames=19", {"spec": FrameSpec(max_frames=19)}),
+        ("segment_frames=11", {"spec": FrameSpec(segment_frames=11)}),
     ):
         with pytest.raises(ValueError, match=message):
-            write_sample(tmp_path / "sample", **arguments)
+            sample.write_sample(tmp_path / "sample", **arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sample_that_is_there_is_left_as_it_is(tmp_path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    write_sample(folder, 1001, **TINY)  # empty: fine
-    (folder / "vocabulary.csv").write_text("touched")
-    before = bytes_of(folder)
-    assert write_sample(folder, 1001, **TINY) == folder
-    assert bytes_of(folder) == before
+def test_nothing_is_overwritten(tmp_path, small):
+    before = bytes_of(small)
+    assert sample.write_sample(small, SEED, 120, SMALL) == small
+    for other in ((1001, 120, SMALL), (SEED, 24, SMALL), (SEED, 120, None)):
+        with pytest.raises(ValueError, match="Nothing is overwritten"):
+            sample.write_sample(small, *other)
+    assert bytes_of(small) == before
+    (tmp_path / "holiday.txt").write_text("sun")
+    for place in (tmp_path, tmp_path / "holiday.txt"):
+        with pytest.raises(ValueError, match="Nothing is overwritten"):
+            sample.write_sample(place, SEED, 12, SMALL)
+    assert bytes_of(tmp_path) == {"holiday.txt": b"sun"}
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"seed": 1002}, "differs in seed$"),
-        ({"format_version": 0}, "format version 1"),
-        ({"format": "other"}, "format version 1"),
-    ],
-)
-def test_nothing_is_overwritten(change, message, tmp_path):
-    folder = write_sample(tmp_path / "s", 1001, **TINY)
-    (folder / CARD).write_text(json.dumps(read_card(folder) | change))
-    before = bytes_of(folder)
-    with pytest.raises(ValueError, match=message):
-        write_sample(folder, 1001, **TINY)
-    assert bytes_of(folder) == before
+def test_an_older_format_is_refused(tmp_path, small):
+    assert sample.is_sample(small) and sample.is_sample(str(small))
+    assert not sample.is_sample([str(small)])
+    assert not sample.is_sample(tmp_path)
+    path = tmp_path / card.CARD
+    path.write_text(json.dumps({"format": "kit.sample 1", "seed": SEED}))
+    for use in (sample.write_sample, sample.load_truth, sample.Oracle):
+        with pytest.raises(ValueError, match="of format 'kit.sample 2'"):
+            use(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    (tmp_path / ".s.partial" / "train").mkdir(parents=True)
+    sample.write_sample(tmp_path / "s", SEED, 12, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
-
-
-def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
-    write_shard = data.write_shard
-
-    def full(path, videos, spec):
-        if "test" in path:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_shard(path, videos, spec)
-
-    monkeypatch.setattr(data, "write_shard", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_sample(tmp_path / "s", 1001, **TINY)
-    assert not list(tmp_path.iterdir())
-    monkeypatch.undo()
-    # What a killed run left makes room for the next.
-    (tmp_path / ".s.partial").mkdir()
-    write_sample(tmp_path / "s", 1001, **TINY)
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
-
-
-def test_is_sample(sample, tmp_path):
-    assert is_sample(sample) and is_sample(str(sample))
-    assert not is_sample([str(sample), str(tmp_path)])
-    assert not is_sample(tmp_path) and not is_sample(tmp_path / "missing")
-    for text in ("", "[]", '{"format": "other"}'):
-        (tmp_path / CARD).write_text(text)
-        assert not is_sample(tmp_path)
-    with pytest.raises(ValueError, match="Received: folder="):
-        load_truth(tmp_path)

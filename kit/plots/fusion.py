@@ -30,9 +30,7 @@ def score_scales(scores: Mapping[str, np.ndarray]) -> plt.Figure:
     return figure
 
 
-def convergence(
-    searches: Mapping[str, Sequence[float]], levels: Mapping[str, float]
-) -> plt.Figure:
+def convergence(searches: Mapping, levels: Mapping[str, float]) -> plt.Figure:
     """Did the optimiser find anything, and when?
 
     Args:

@@ -7,9 +7,7 @@ from matplotlib.patches import Patch
 from kit.plots import style
 
 
-def learning_curves(
-    histories: dict, floor: float, levels: dict | None = None
-) -> plt.Figure:
+def learning_curves(histories: dict, floor: float, levels=None) -> plt.Figure:
     """Is it learning, and how far above chance is it?
 
     Args:
@@ -100,9 +98,8 @@ def experts(gates, votes, probability, answers, name: str) -> plt.Figure:
         spare.set_axis_off()
     colours = [style.line_of(i)["color"] for i in range(votes.shape[1])]
     segments = zip(gates, votes, probability, answers, strict=True)
-    for axis, (gate, vote, value, answer) in zip(
-        axes.flat, segments, strict=False
-    ):
+    for axis, segment in zip(axes.flat, segments, strict=False):
+        gate, vote, value, answer = segment
         left = np.cumsum(gate) - gate
         axis.bar(left[:-1], vote, gate[:-1], align="edge", color=colours)
         axis.axvspan(left[-1], 1, color=style.UNSURE, linewidth=0)

@@ -2,16 +2,18 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 # Okabe and Ito's palette without yellow, which is too pale for a line: told
 # apart under every common colour blindness.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
 YES, NO, UNSURE = COLOURS[0], COLOURS[5], "#BBBBBB"
 DASHES = ["-", "--", ":", "-."]
+STRIP = 0.55  # inches, of the height of thumbnails
 
 
 def show(figure: plt.Figure, output_dir, name: str) -> None:
@@ -73,33 +75,39 @@ def line_of(place: int) -> dict:
 
 
 def time_axes(
-    heights: Sequence[float],
-    num_frames: int,
-    strip: Callable | None = None,
-    figure=None,
-) -> tuple:
+    heights: Sequence[float], num_frames: int, film=None, figure=None
+):
     """Panels one above the other, on one axis of time.
 
     Args:
         heights: Of the panels, in inches.
         num_frames: Frames in the video.
-        strip: Draws the video itself, such as thumbnails, on the axes it is
-            given, whose horizontal axis is the frame.  None: no pictures.
+        film: Its pictures, uint8 `(num_frames, H, W, 3)`, and more, as from
+            `kit.sample.film`: drawn as a strip of thumbnails on top.  None
+            where there are none, as of YouTube-8M.
         figure: Part of a figure to draw on; None: a figure of its own.
 
     Returns:
         The figure, and the axes of each panel.
     """
-    heights = [0.8] * (strip is not None) + list(heights)
+    heights = [STRIP] * (film is not None) + list(heights)
     if figure is None:
         size = (8, sum(heights) + 0.7)
         figure = plt.figure(figsize=size, layout="constrained")
-    axes = figure.subplots(
-        len(heights), 1, sharex=True, height_ratios=heights, squeeze=False
-    )
-    panels = list(axes[:, 0])
+    look = {"sharex": True, "height_ratios": heights, "squeeze": False}
+    panels = list(figure.subplots(len(heights), 1, **look)[:, 0])
+    if film is not None:
+        _thumbnails(panels.pop(0), film[0])
     panels[-1].set(xlim=(0, num_frames), xlabel="frame (one a second)")
     whole_numbers(panels[-1])
-    if strip is not None:
-        strip(panels.pop(0))
     return figure, panels
+
+
+def _thumbnails(axes, pictures, most=15):
+    """A strip of pictures, each that of the middle of its stretch of time."""
+    edges = np.linspace(0, len(pictures), min(most, len(pictures)) + 1)
+    strip = pictures[((edges[1:] + edges[:-1]) / 2).astype(int)]
+    strip = np.pad(strip, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=255)
+    extent = (0, len(pictures), 0, 1)
+    axes.imshow(np.concatenate(strip, axis=1), aspect="auto", extent=extent)
+    axes.set_axis_off()

@@ -1,10 +1,9 @@
 """One video in time: its features, and what a model makes of it.
 
-Each function takes a `strip` that draws the video itself above the rest, where
-pictures of it are at hand: see `kit.plots.style.time_axes`.
+Each function takes a `film`, its pictures, waveform and rate, as from
+`kit.sample.film`, and draws a strip of thumbnails on top.  YouTube-8M ships no
+pictures: there `film` is None, and the rest is the same.
 """
-
-from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,9 +11,27 @@ import numpy as np
 from kit.plots import style
 
 
-def video_strip(
-    values, spec, ratings, names: dict, strip: Callable | None = None
-) -> plt.Figure:
+def film(film: tuple, ratings, spec, names: dict) -> plt.Figure:
+    """What does one see and hear in a video, and what did people say of it?
+
+    Args:
+        film: Pictures, uint8 `(num_frames, H, W, 3)`; the waveform, `(n,)`;
+            and its rate, samples a second.
+        ratings: This video's `start`, `label` and `score`.
+        spec: How long a segment is.
+        names: Class id to name.
+    """
+    pictures, waveform, rate = film
+    heights = [1.5, _height(ratings)]
+    figure, (sound, answers) = style.time_axes(heights, len(pictures), film)
+    # Decibels: what is below -85 of them is hardly heard.
+    sound.specgram(waveform, 512, rate, noverlap=112, vmin=-85, cmap="cividis")
+    sound.set_ylabel("pitch (Hz)", fontsize=9)
+    _draw_ratings(answers, ratings, spec, names)
+    return figure
+
+
+def video_strip(values, spec, ratings, names: dict, film=None) -> plt.Figure:
     """What does one video look like, and which of its segments were rated?
 
     Args:
@@ -22,7 +39,7 @@ def video_strip(
         spec: Which of the features are visual, and how long a segment is.
         ratings: This video's `start`, `label` and `score`.
         names: Class id to name.
-        strip: Draws thumbnails, see above.
+        film: Of the video, see above.
     """
     parts = {
         f"visual feature\n(of {spec.rgb:,})": values[:, : spec.rgb][:, :64],
@@ -30,15 +47,13 @@ def video_strip(
     }
     images = {label: part for label, part in parts.items() if part.size}
     limit = np.abs(values).max()
-    figure, axes, image = _images(images, (-limit, limit), ratings, strip)
+    figure, axes, image = _images(images, (-limit, limit), ratings, film)
     figure.colorbar(image, ax=axes[:-1], label="value (no unit)")
     _draw_ratings(axes[-1], ratings, spec, names)
     return figure
 
 
-def assignment(
-    shares: dict, ratings, spec, names: dict, strip: Callable | None = None
-) -> plt.Figure:
+def assignment(shares, ratings, spec, names: dict, film=None) -> plt.Figure:
     """Which frames go to which cluster?
 
     Args:
@@ -47,7 +62,7 @@ def assignment(
         ratings: This video's `start`, `label` and `score`.
         spec: How long a segment is.
         names: Class id to name.
-        strip: Draws thumbnails, see above.
+        film: Of the video, see above.
     """
     # The cluster with the largest share of the video on top.
     orders = [
@@ -58,7 +73,7 @@ def assignment(
         for order, (modality, share) in zip(orders, shares.items(), strict=True)
     }
     limit = max(share.max() for share in shares.values())
-    figure, axes, image = _images(images, (0, limit), ratings, strip)
+    figure, axes, image = _images(images, (0, limit), ratings, film)
     for axis, order in zip(axes, orders, strict=False):
         few = np.arange(0, len(order), -(-len(order) // 16))
         axis.set_yticks(few + 0.5, order[few] + 1, fontsize=7)
@@ -69,9 +84,7 @@ def assignment(
     return figure
 
 
-def timeline(
-    scores, truth=None, most: int = 6, strip: Callable | None = None
-) -> plt.Figure:
+def timeline(scores, truth=None, most: int = 6, film=None) -> plt.Figure:
     """When does the model see each concept, and when was it there?
 
     Args:
@@ -79,10 +92,10 @@ def timeline(
         truth: Columns `start`, `label`, `score`, what was rated or planted;
             None where nothing is known.
         most: Draw so many classes, those with the highest score anywhere.
-        strip: Draws thumbnails, see above.
+        film: Of the video, see above.
     """
     best = scores.groupby("class_id")["score"].max().nlargest(most)
-    figure, axes = style.time_axes([1] * len(best), scores["end"].max(), strip)
+    figure, axes = style.time_axes([1] * len(best), scores["end"].max(), film)
     length = (scores["end"] - scores["start"]).max()
     for axis, class_id in zip(axes, sorted(best.index), strict=True):
         rows = scores[scores["class_id"] == class_id].set_index("start")
@@ -102,9 +115,7 @@ def timeline(
     return figure
 
 
-def shifts(
-    windows, starts, shifts, scores, name: str, strip: Callable | None = None
-) -> plt.Figure:
+def shifts(windows, starts, shifts, scores, name, film=None) -> plt.Figure:
     """What does a shift see, and what does it change?
 
     Args:
@@ -116,11 +127,11 @@ def shifts(
         shifts: The shifts, in frames, `(num_shifts,)`.
         scores: Probabilities of one class, `(num_shifts, num_segments)`.
         name: Of the class.
-        strip: Draws thumbnails, see above.
+        film: Of the video, see above.
     """
     frame, mask = np.asarray(windows["frame"]), np.asarray(windows["mask"])
     edges = [*starts, frame[mask].max() + 1]
-    height = 5 if strip is None else 5.8
+    height = 5 if film is None else 5 + style.STRIP
     figure = plt.figure(figsize=(8, height), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[2, height - 2])
     ends = above.subplots(1, 2)
@@ -128,7 +139,7 @@ def shifts(
         _draw_windows(axis, frame[:, number], mask[:, number], shifts)
         axis.set_title(f"segment at {starts[number]}; hatched: masked", size=9)
         axis.axvline(edge, color="black")
-    _, (axis,) = style.time_axes([2.6], edges[-1], strip, below)
+    _, (axis,) = style.time_axes([2.6], edges[-1], film, below)
     for place, (shift, values) in enumerate(zip(shifts, scores, strict=True)):
         line = style.line_of(place) | {"label": f"shift {shift:+d}"}
         axis.stairs(values, edges, linewidth=1.5, **line)
@@ -140,18 +151,23 @@ def shifts(
     return figure
 
 
-def _images(images, limits, ratings, strip):
+def _images(images, limits, ratings, film):
     """Panels of `(num_frames, rows)`, and one beneath them for the ratings."""
     heights = [1.4 + part.shape[1] / 80 for part in images.values()]
-    heights.append(0.3 + 0.2 * ratings["label"].nunique())
+    heights.append(_height(ratings))
     num_frames = len(next(iter(images.values())))
-    figure, axes = style.time_axes(heights, num_frames, strip)
+    figure, axes = style.time_axes(heights, num_frames, film)
     look = dict(zip(("vmin", "vmax"), limits, strict=True), cmap="cividis")
     for axis, (label, part) in zip(axes, images.items(), strict=False):
         extent = (0, *part.shape, 0)
         image = axis.imshow(part.T, aspect="auto", extent=extent, **look)
         axis.set_ylabel(label, fontsize=9)
     return figure, axes, image
+
+
+def _height(ratings):
+    """Of the panel in which ratings are drawn, in inches."""
+    return 0.3 + 0.2 * ratings["label"].nunique()
 
 
 def _draw_ratings(axes, ratings, spec, names):

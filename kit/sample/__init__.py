@@ -1,10 +1,5 @@
-"""The generated data set in YouTube-8M's record format, and its oracle."""
+"""A generated data set: little films of real pictures and sounds; an oracle."""
 
-from kit.sample.folder import (
-    is_sample,
-    load_test_ratings,
-    load_truth,
-    read_card,
-    write_sample,
-)
+from kit.sample.card import is_sample, load_test_ratings, load_truth, read_card
+from kit.sample.files import film, write_sample
 from kit.sample.oracle import Oracle

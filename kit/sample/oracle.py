@@ -1,35 +1,38 @@
-"""An oracle for the simulated sample: what the planted signatures allow."""
-
-import os
+"""An oracle for the sample: a reader taught with plenty of clean labels."""
 
 import numpy as np
 
-from kit.sample import constants as c
-from kit.sample.folder import read_card
-from kit.sample.world import World
-from kit.spec import FrameSpec
+from kit.layers.frames import OFFSET, SCALE
+from kit.sample.card import read_card
+from kit.sample.features import reader
+from kit.sample.world import ORDERS, VISIBLE, World
+
+# Of the frames so many show any one digit or sound by chance; and concepts in
+# a segment, on average.
+PASSING, AT_ONCE = 0.02, 0.4
 
 
 class Oracle:
-    """Scores segments knowing the planted signatures, for a reference row.
+    """Scores segments as well as a reader of these features can hope to.
 
-    Frame by frame it adds up the log-likelihood ratio of "the concept is
-    here" against "it is not", from a matched filter in the latent space.
-    Ordered concepts are matched with their two signatures in turn, at every
-    phase.  It looks at the segment alone: at no label and at no context.
+    It was taught what frames with each digit, sound and topic are like, with
+    clean labels for every frame of other films; and it is told how concepts
+    are shown, and how often each topic has them.  It looks at the segment
+    alone, at no label and at no context, and works out how likely each of the
+    digits, sounds and orders is in it that a concept needs.
 
     Args:
-        folder: A sample.  The signatures follow from its seed.
+        folder: A sample.
 
     Attributes:
         class_ids: Vocabulary ids of the columns, ascending.
     """
 
-    def __init__(self, folder: str | os.PathLike):
-        card = read_card(folder)
-        self.world = World(card["seed"], FrameSpec(**card["spec"]))
-        self.class_ids = self.world.ids[self.world.rated]
-        self._unmix = np.linalg.pinv(self.world.mixing)
+    def __init__(self, folder):
+        world = World(read_card(folder))
+        self.class_ids, self._spec = world.ids[world.rated], world.spec
+        self._parts = world.parts[world.rated].T  # (24, C)
+        self._chances = AT_ONCE * world.odds @ world.parts  # (topics, 24)
 
     def score(self, frames: np.ndarray) -> np.ndarray:
         """Scores every segment of one video.
@@ -38,30 +41,31 @@ class Oracle:
             frames: uint8 `(T, D)`, without padding.
 
         Returns:
-            Array `(segments, classes)`, higher where the concept is likelier.
+            Array `(segments, C)`, higher where the concept is likelier.
+
+        Raises:
+            TypeError: If `frames` is not uint8.
         """
-        starts = np.arange(0, len(frames), self.world.spec.segment_frames)
-        total = np.add.reduceat(self._evidence(frames), starts, axis=0)
-        return np.logaddexp.reduce(total, axis=-1)  # (segments, C)
+        frames = np.asarray(frames).astype(np.uint8, casting="safe")
+        weights, bias = reader(self._spec)
+        ratios = (frames * SCALE + OFFSET) @ weights + bias  # (T, 30)
+        starts = range(0, len(frames), self._spec.segment_frames)
+        topic = np.add.reduceat(ratios[:, 20:], starts)
+        topic = np.exp(topic - np.logaddexp.reduce(topic, 1, keepdims=True))
+        chance = topic @ self._chances  # (segments, 24)
+        odds = _evidence(ratios, starts) + np.log(chance / (1 - chance))
+        return -np.logaddexp(0, -odds) @ self._parts
 
-    def _evidence(self, frames):
-        """Log-likelihood ratios `(T, C, phase)` of concept against none."""
-        world = self.world
-        values = frames * (4 / 255) + (4 / 512 - 2)
-        latent = np.einsum("td,dz->tz", values, self._unmix)
-        drift = c.DRIFT_RANK * c.DRIFT_GAIN**2 / latent.shape[1]
-        variance = 1 + c.VIDEO_SPREAD**2 + drift
-        signatures = c.GAIN * world.signatures[world.rated]  # (C, 2, latent)
-        match = np.einsum("tz,cpz->tcp", latent, signatures)
-        match = (match - (signatures**2).sum(-1) / 2) / variance
 
-        def shown(share):  # in this share of the frames
-            return np.logaddexp(np.log1p(-share), np.log(share) + match)
-
-        passing = shown(c.FLASH / world.ids.size)  # (T, C, 2)
-        steady = (shown(c.VISIBLE) - passing)[..., :1]
-        one, two = np.split(match - passing, 2, axis=-1)
-        beat = np.arange(len(frames))[:, None] - np.arange(c.CYCLE)
-        beat = beat[:, None] % c.CYCLE  # (T, 1, phase)
-        in_turn = np.select([beat == 0, beat == 1], [one, two], 0.0)
-        return np.where(world.ordered[world.rated][:, None], in_turn, steady)
+def _evidence(ratios, starts):
+    """Log-likelihood ratios of parts in segments, `(segments, 24)`."""
+    passing = np.logaddexp(np.log1p(-PASSING), np.log(PASSING) + ratios)
+    steady = np.logaddexp(np.log1p(-VISIBLE), np.log(VISIBLE) + ratios)
+    evidence = [np.add.reduceat((steady - passing)[:, :20], starts)]
+    for steps in ORDERS.values():  # which may be at any phase
+        phase = np.arange(len(ratios))[:, None] + np.arange(len(steps) + 2)
+        turn = phase[..., None] % (len(steps) + 2) == np.arange(len(steps))
+        match = ((ratios - passing)[:, None, steps] * turn).sum(-1)
+        match = np.logaddexp.reduce(np.add.reduceat(match, starts), axis=1)
+        evidence.append(match[:, None] - np.log(len(steps) + 2))
+    return np.concatenate(evidence, axis=1)

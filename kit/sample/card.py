@@ -1,0 +1,55 @@
+"""What a sample has beside its shards: a card, and answers of its own."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+CARD, FORMAT = "sample.json", "kit.sample 2"
+OTHER = f"The folder must hold a sample of format {FORMAT!r}: write one anew."
+
+
+def expect(good, rule: str, **received):
+    """Raises `ValueError` with the rule and what was received, unless good."""
+    if not good:
+        values = [f"{name}={value!r}" for name, value in received.items()]
+        raise ValueError(f"{rule} Received: {', '.join(values)}")
+
+
+def is_sample(folder) -> bool:
+    """Whether `folder` is a sample that `write_sample` wrote.
+
+    A list of places, as a data set may be given, is none.
+    """
+    return isinstance(folder, str | Path) and Path(folder, CARD).is_file()
+
+
+def read_card(folder: str | Path) -> dict:
+    """What `sample.json` says: seed, num_videos, splits, spec.
+
+    Raises:
+        ValueError: If `folder` is no sample, or one of another format.
+    """
+    card = is_sample(folder) and json.loads(Path(folder, CARD).read_text())
+    expect(card and card["format"] == FORMAT, OTHER, folder=str(folder))
+    return card
+
+
+def load_test_ratings(folder: str | Path) -> pd.DataFrame:
+    """The test split's ratings: columns video_id, start, label, score."""
+    return _load(folder, "test_ratings.csv")
+
+
+def load_truth(folder: str | Path) -> pd.DataFrame:
+    """The planted truth of the test split, in the columns of ratings.
+
+    There is a row for every segment and rated class; `score` is 1 where the
+    concept fills at least half of the segment's frames, else 0.
+    """
+    return _load(folder, "test_truth.csv")
+
+
+def _load(folder, name):
+    read_card(folder)
+    # An id such as `1e05` is text, whatever pandas thinks.
+    return pd.read_csv(Path(folder, name), dtype={"video_id": str})

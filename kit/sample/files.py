@@ -1,0 +1,135 @@
+"""Writes a sample in YouTube-8M's record format, and shows its films again.
+
+There are `train`, `validate` (rated) and `test` shards and both CSVs, so that
+the readers of real shards serve it too, and what Kaggle does not give: the
+ratings of the test split and its whole planted truth.
+"""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit import data
+from kit.sample.card import CARD, FORMAT, expect, is_sample, read_card
+from kit.sample.features import features
+from kit.sample.scenes import RATE, SPLITS, make
+from kit.sample.world import FRAMES, World
+from kit.spec import FrameSpec
+
+SHARD_VIDEOS = 100
+RATINGS = ["video_id", "start", "label", "score"]
+VOCABULARY = "Index TrainVideoCount KnowledgeGraphId Name WikiUrl Vertical1 "
+VOCABULARY += "Vertical2 Vertical3 WikiDescription"  # as YouTube-8M's
+SIZES = "It takes 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
+TAKEN = "Nothing is overwritten: name a new folder, or delete this one."
+
+
+def write_sample(folder, seed: int = 0, num_videos: int = 1200, spec=None):
+    """Writes the sample; the same seed gives the same bytes.
+
+    It is written beside `folder` under a temporary name and renamed when
+    complete.  Where `folder` holds this very sample it is left as it is.
+
+    Args:
+        folder: Where the sample goes: a new or an empty folder.
+        seed: Of the films; a whole number from 0.
+        num_videos: In the three splits together, at least 12.
+        spec: A `FrameSpec`, sizes of frame, video and segment; `None` is
+            YouTube-8M's.
+
+    Returns:
+        `folder` as a path.
+
+    Raises:
+        ValueError: If a number is out of range, or `folder` holds something
+            else, be it the sample of another seed or of an older format.
+    """
+    folder, spec = Path(folder), spec or FrameSpec()
+    room = min(FRAMES[0], spec.max_frames) // spec.segment_frames
+    fits = 16 <= spec.rgb <= 1024 and 8 <= spec.audio <= 128 and room > 3
+    expect(fits and num_videos > 11, SIZES, num_videos=num_videos, spec=spec)
+    card = {"format": FORMAT, "seed": int(seed), "num_videos": num_videos}
+    card["spec"] = vars(spec)
+    if is_sample(folder) and read_card(folder) == card:
+        return folder
+    free = not folder.exists() or folder.is_dir() and not any(folder.iterdir())
+    expect(free, TAKEN, folder=str(folder))
+    print(f"Generating {num_videos} little films in {folder}")
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was cut off
+    _write(scratch, card)
+    scratch.replace(folder)
+    return folder
+
+
+def film(folder: str | Path, video_id: str) -> tuple:
+    """The film of a video, drawn and played once more from its seed.
+
+    Args:
+        folder: A sample.
+        video_id: Of any video in it.
+
+    Returns:
+        Pictures, uint8 `(num_frames, H, W, 3)`; the waveform, float32
+        `(num_frames * rate,)` from -1 to 1; and its rate, samples a second.
+
+    Raises:
+        ValueError: If the sample has no such video.
+    """
+    card = read_card(folder)
+    films = _films(card)
+    expect(video_id in films, "No such video is there.", video_id=video_id)
+    _, (pictures, sound) = make(World(card), *films[video_id])
+    return pictures, sound.ravel(), RATE
+
+
+def _films(card):
+    """Split and number of every film, by its id of four characters."""
+    rng, count = np.random.default_rng([card["seed"], 4]), card["num_videos"]
+    ids = [f"{code:04x}" for code in rng.choice(16**4, count, replace=False)]
+    splits = np.repeat([*SPLITS], [5, 4, 3]).tolist()  # of every twelve films
+    return {name: (splits[i % 12], i) for i, name in enumerate(ids)}
+
+
+def _write(folder, card):
+    """Writes every file of a sample into a new folder."""
+    from threadpoolctl import threadpool_limits
+
+    world, films, plans = World(card), _films(card), {}
+
+    def record(name):
+        plans[name], film = make(world, *films[name])
+        fields = {f: getattr(plans[name], f) for f in SPLITS[films[name][0]]}
+        return {"id": name, "frames": features(film, world.spec), **fields}
+
+    with threadpool_limits(1), ThreadPoolExecutor() as pool:
+        record(min(films))  # makes the network, for all threads
+        for split in SPLITS:
+            names = [name for name in films if films[name][0] == split]
+            for shard in range(-(-len(names) // SHARD_VIDEOS)):
+                part = names[SHARD_VIDEOS * shard :][:SHARD_VIDEOS]
+                path = folder / split / f"{split}{shard:02d}.tfrecord"
+                data.write_shard(path, pool.map(record, part), world.spec)
+    for name, table in _tables(world, films, plans):
+        table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _tables(world, films, plans):
+    """Names and tables: the classes, ratings and truth of the test split."""
+    labels, unit = world.ids[world.rated], world.spec.segment_frames
+    yield "segment_label_ids", pd.DataFrame({"Index": labels})
+    ratings, truth = [], []
+    for name in sorted(name for name in films if films[name][0] == "test"):
+        ratings += [(name, *rating) for rating in plans[name].ratings]
+        for (row, column), score in np.ndenumerate(plans[name].holds):
+            truth.append((name, unit * row, labels[column], int(score)))
+    yield "test_ratings", pd.DataFrame(ratings, columns=RATINGS)
+    yield "test_truth", pd.DataFrame(truth, columns=RATINGS)
+    # Some names are missing, as in the real file.
+    columns = {"Index": world.ids, "Name": [*world.names[:-1], ""]}
+    yield "vocabulary", pd.DataFrame(columns, columns=VOCABULARY.split())
