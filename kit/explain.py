@@ -28,7 +28,7 @@ def assignments(model: keras.Model, inputs: Mapping) -> dict[str, np.ndarray]:
         branches the first.
     """
     shares = {}
-    for layer in _layers(model, NetVLAD, NeXtVLAD):
+    for layer in models.find_layers(model, NetVLAD, NeXtVLAD):
         modality = layer.name.split("_")[0]
         if modality in shares:
             continue
@@ -55,7 +55,7 @@ def attention(model: keras.Model, inputs: Mapping) -> np.ndarray:
         `(n, num_layers, num_heads, num_frames, num_frames)`.  The last axis,
         the frames attended to, sums to 1 and is zero at masked frames.
     """
-    encoder = _layers(model, TransformerEncoder)[-1]
+    encoder = models.find_layers(model, TransformerEncoder)[-1]
     scores = encoder.attention_scores(*_fed_to(encoder, model, inputs))
     return keras.ops.convert_to_numpy(scores)
 
@@ -73,7 +73,7 @@ def experts(model: keras.Model, inputs: Mapping, class_id: int) -> tuple:
         experts `(n, num_mixtures)`; and the model's probability `(n,)`: the
         sum of gate times expert, times the output gate where there is one.
     """
-    (head,) = _layers(model, MixtureOfExperts)
+    (head,) = models.find_layers(model, MixtureOfExperts)
     column = models.class_ids(model).tolist().index(class_id)
     probability = model(inputs)[:, column]
     if head.output_columns is not None:  # its experts are those of all classes
@@ -81,18 +81,6 @@ def experts(model: keras.Model, inputs: Mapping, class_id: int) -> tuple:
     (x,) = _fed_to(head, model, inputs)
     gates, answers = head.gates(x)[..., column], head.experts(x)[..., column]
     return tuple(map(keras.ops.convert_to_numpy, (gates, answers, probability)))
-
-
-def _layers(model, *kinds):
-    """A model's layers of these kinds; `ValueError` where it has none."""
-    layers = [layer for layer in model.layers if isinstance(layer, kinds)]
-    if not layers:
-        names = " or ".join(f"`{kind.__name__}`" for kind in kinds)
-        raise ValueError(
-            f"This figure shows {names}: choose a member that has it. "
-            f"Received: model={model.name}"
-        )
-    return layers
 
 
 def _fed_to(layer, model, inputs):

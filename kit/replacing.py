@@ -1,6 +1,7 @@
 """Files and folders that are there whole, or not at all."""
 
 import contextlib
+import re
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from pathlib import Path
 def replacing(path):
     """A name to write a file or folder to, which replaces `path` at the end.
 
-    Where the writing fails, `path` stays as it was and nothing beside it.
+    Where the writing fails, `path` stays as it was and nothing beside it.  An
+    address, such as `gs://`, is a `ValueError`: it would become a folder here.
     """
+    if re.match(r"\w\w+:/", str(path)):
+        rule = "Files are written to a local folder: copy them from there."
+        raise ValueError(f"{rule} Received: {str(path)!r}")
     path = Path(path)
     new, old = _beside(path, "new"), _beside(path, "old")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -146,8 +146,9 @@ for inputs, labels in data.videos(
 print(f"{label_counts.sum() / len(num_frames):.2f} labels a video")
 
 # %%
-figure = plots.frames_per_video(num_frames)
-plots.show(figure, output_dir, "01_frames_per_video")
+axes = pd.Series(num_frames).plot.hist(bins=40)
+axes.set(xlabel="frames in a video (one a second)", ylabel="videos")
+plots.show(axes.figure, output_dir, "01_frames_per_video")
 figure = plots.labels_per_class(label_counts, class_ids)
 plots.show(figure, output_dir, "01_labels_per_class")
 
@@ -208,14 +209,11 @@ for name in ("training", "checkpoint", "ensemble"):
 # %%
 raw = data.find_video(validate, video_id, spec)
 values = raw * np.float32(SCALE) + np.float32(OFFSET)
-figure = plots.value_ranges(raw, values, spec)
-plots.show(figure, output_dir, "01_value_ranges")
 print(pd.DataFrame({"byte": raw[0, :5], "value": values[0, :5]}).round(4))
 
 # %% [markdown]
-# Below is the byte, above the value it stands for.  Padding must be zero
-# *after* this step, in the middle of the figure; a padded byte of 0 would stand
-# at its left end, as far from nothing as a feature can be.
+# Padding must be zero *after* this step, as byte 127 is; a padded byte of 0
+# would stand for -1.99, as far from nothing as a feature can be.
 #
 # ## What does a model see of the video?
 #

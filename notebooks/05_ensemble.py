@@ -48,6 +48,7 @@ runtime.install_missing()
 import numpy as np
 import pandas as pd
 import skopt
+import skopt.plots
 
 from kit import ensemble, metrics, plots, presets, submission
 from kit.ranking import Ranking
@@ -177,18 +178,20 @@ print(comparison.round(4).to_string())
 
 # %%
 levels = comparison["chosen on all"].drop("Bayesian optimisation")
-figure = plots.convergence(
-    {"Bayesian optimisation": -search.func_vals}, levels.to_dict()
-)
-plots.show(figure, output_dir, "05_convergence")
-figure = plots.tried_weights(search.x_iters, -search.func_vals, names)
-plots.show(figure, output_dir, "05_tried_weights")
+axes = skopt.plots.plot_convergence(search)
+axes.set(xlabel="evaluation", ylabel="-MAP of the best weights so far")
+for dashes, (name, value) in zip(["--", ":"], levels.items(), strict=True):
+    axes.axhline(-value, color="black", linestyle=dashes, label=name)
+axes.legend()
+plots.show(axes.figure, output_dir, "05_convergence")
+axes = skopt.plots.plot_evaluations(search, dimensions=names)
+plots.show(axes.figure, output_dir, "05_tried_weights")
 
 # %% [markdown]
-# A line that rises late was worth waiting for.  Below, every vector tried is
-# one dot in each row, the better ones lower and brighter.  Where the bright
-# dots of a row huddle, that weight matters; where they are spread out, any will
-# do.
+# A line that falls late was worth waiting for.  Below, every vector tried is a
+# dot for each pair of members, brighter the later it was; the star is the best.
+# Where late dots huddle, those weights matter; where they are spread out, any
+# will do.
 #
 # ## Who carries the ensemble, and who agrees with whom?
 #

@@ -106,5 +106,5 @@ def test_a_member_without_the_layer_is_refused(member):
         (explain.attention, "GatedNetVLAD"),
         (lambda *given: explain.experts(*given, 5), "MixNeXtVLAD-60"),
     ):
-        with pytest.raises(ValueError, match="choose a member that has it"):
+        with pytest.raises(ValueError, match="choose one that has it"):
             function(member(name), SEGMENTS)

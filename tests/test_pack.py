@@ -498,5 +498,5 @@ class TestBadInput:
         (tmp_path / "pack.json").write_text(json.dumps({"name": "mine"}))
         with pytest.raises(ValueError, match="kind=None"):
             pack.pack_segments(["train.tfrecord"], tmp_path, SPEC, CLASSES)
-        with pytest.raises(ValueError, match="name a local folder"):
+        with pytest.raises(ValueError, match="to a local folder"):
             pack.pack_segments(["a.tfrecord"], "gs://a/b", SPEC, CLASSES)

@@ -34,9 +34,7 @@ SCORES = pd.DataFrame(
     }
 )
 GAINS = pd.DataFrame({"a": [0.5, 0.4], "b": [0.6, 0.3]}, MEMBERS)
-TRIED, MAPS = RNG.random((12, 2)), RNG.random(12)
-BYTES = RNG.integers(0, 256, (18, 96), dtype=np.uint8)
-VALUES = BYTES * (4 / 255) + (4 / 512 - 2)
+VALUES = RNG.integers(0, 256, (18, 96)) * (4 / 255) + (4 / 512 - 2)
 SHARES = {
     "visual": RNG.dirichlet(np.ones(8), 18),
     "audio": RNG.dirichlet(np.ones(4), 18),
@@ -62,15 +60,13 @@ def draw_many_heads():
 
 
 VIDEO = (RATINGS, SPEC, NAMES)
-LENGTHS, COUNTS = [120, 200, 299], np.array([5, 0, 40, 2])
+COUNTS = np.array([5, 0, 40, 2])
 TWO_BY_TWO = [[1, 0.3], [0.3, 1]]
 NO_MORE = (GATES[:1], VOTES[:1], AREA[:1], ANSWERS[:1])
 # Name -> function, arguments, which names it must show.
 DRAWN = {
-    "frames_per_video": (plots.frames_per_video, [LENGTHS], []),
     "labels_per_class": (plots.labels_per_class, [COUNTS, [2]], []),
     "ratings_per_class": (plots.ratings_per_class, [RATINGS, NAMES], NAMES),
-    "value_ranges": (plots.value_ranges, [BYTES, VALUES, SPEC], []),
     "film": (plots.film, [FILM, *VIDEO], NAMES),
     "video": (plots.video_strip, [VALUES, SPEC, RATINGS, NAMES], NAMES),
     "video_strip": (
@@ -86,7 +82,6 @@ DRAWN = {
     "timeline": (plots.timeline, [SCORES, RATINGS], NAMES),
     "timeline_strip": (plots.timeline, [SCORES, None, 6, FILM], NAMES),
     "gains": (plots.gains, [GAINS, "a", "b", "MAP"], [3, 7]),
-    "convergence": (plots.convergence, [{ONE: MAPS}, {TWO: 0.5}], [3, 7]),
     "member_weights": (
         plots.member_weights, [[0.7, 0.3], [0.02, -0.01], MEMBERS], [3, 7]
     ),
@@ -109,9 +104,6 @@ DRAWN = {
         plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, NAMES[3], SHORT], [3]
     ),
     "score_scales": (plots.score_scales, [BY_PLACE], [3, 7]),
-    "tried_weights": (
-        plots.tried_weights, [TRIED.tolist(), MAPS, MEMBERS], [3, 7]
-    ),
 }  # fmt: skip
 
 
@@ -203,21 +195,6 @@ def test_the_timeline_of_a_thousand_classes_shows_the_best_few():
     np.testing.assert_array_equal(steps.values, [0.5, np.nan, 0.5])
 
 
-def test_the_values_stand_above_their_bytes():
-    (axes,) = draw("value_ranges").axes
-    (above,) = axes.child_axes
-    axes.figure.canvas.draw()
-    np.testing.assert_allclose(
-        above.get_xlim(), np.array(axes.get_xlim()) * 4 / 255 - 1.9921875
-    )
-    zero, byte_zero = (line.get_xdata()[0] for line in axes.lines)
-    assert zero == pytest.approx(1.9921875 * 255 / 4) and byte_zero == 0
-    visual, audio = (patch.get_data().values for patch in axes.patches)
-    count, _ = np.histogram(BYTES[:, :64], np.arange(0, 257, 4))
-    np.testing.assert_allclose(visual, 100 * count / count.sum())
-    assert audio.sum() == pytest.approx(100)
-
-
 def test_the_assignment_draws_every_share_the_largest_cluster_on_top():
     figure = draw("assignment")
     for axes, (modality, share) in zip(
@@ -266,18 +243,6 @@ def test_the_shifts_draw_their_frames_and_scores():
     *curves, mean = [patch.get_data().values for patch in score.patches]
     np.testing.assert_allclose(curves, SHIFTED)
     np.testing.assert_allclose(mean, [0.3, 0.5])
-
-
-def test_every_weight_tried_is_a_dot_the_better_ones_lower():
-    axes = draw("tried_weights").axes[0]
-    order = np.argsort(MAPS)
-    shares = 100 * (TRIED / TRIED.sum(axis=1, keepdims=True))[order]
-    for dots, expected in zip(axes.collections, shares.T, strict=True):
-        across, down = np.array(dots.get_offsets()).T
-        np.testing.assert_allclose(across, expected)
-        np.testing.assert_array_equal(dots.get_array(), MAPS[order])
-        assert (np.diff(down) > 0).all() and axes.yaxis_inverted()
-    np.testing.assert_allclose(axes.lines[0].get_xdata(), shares[-1])
 
 
 def test_two_dozen_lines_are_told_apart():

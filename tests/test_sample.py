@@ -293,6 +293,6 @@ def test_an_older_format_is_refused(tmp_path, small):
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path):
-    (tmp_path / ".s.partial" / "train").mkdir(parents=True)
+    (tmp_path / "new-s" / "train").mkdir(parents=True)
     sample.write_sample(tmp_path / "s", SEED, 12, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]

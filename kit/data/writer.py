@@ -1,12 +1,12 @@
 """Writing shards, of the generated sample or of your own features."""
 
-import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from kit.data.reading import read_shard
 from kit.data.records import RATING_FIELDS
+from kit.replacing import replacing
 from kit.spec import FrameSpec
 
 
@@ -16,8 +16,8 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     It is read back by the readers' rules before the file appears.
 
     Args:
-        path: A `train*.tfrecord`, `validate*.tfrecord` or `test*.tfrecord`,
-            so that `list_shards` finds it, local or `gs://`.
+        path: A local `train*.tfrecord`, `validate*.tfrecord` or
+            `test*.tfrecord`, so that `list_shards` finds it.
         videos: Of each video its `id`, a text that no other video has, and
             `frames`, uint8 `(num_frames, spec.dim)`, visual features first.
             To train on also `labels`, the ids of its classes; and where people
@@ -34,21 +34,13 @@ def write_shard(path, videos: Iterable[Mapping], spec: FrameSpec) -> str:
     """
     import tensorflow as tf
 
-    path = os.fspath(path)
-    folder, name = os.path.split(path)
-    scratch = os.path.join(folder, f"partial-{name}")
-    tf.io.gfile.makedirs(folder or ".")
-    try:
-        with tf.io.TFRecordWriter(scratch) as writer:
+    with replacing(path) as scratch:
+        with tf.io.TFRecordWriter(str(scratch)) as writer:
             for video in videos:
                 writer.write(_record(video, spec))
         for _ in read_shard(scratch, spec):
             pass
-        tf.io.gfile.rename(scratch, path, overwrite=True)
-    finally:
-        if tf.io.gfile.exists(scratch):
-            tf.io.gfile.remove(scratch)
-    return path
+    return str(path)
 
 
 def _record(video, spec) -> bytes:

@@ -1,7 +1,5 @@
 """The last layer of every model: which class is which column."""
 
-import operator
-
 import keras
 from keras import ops
 
@@ -35,20 +33,14 @@ class ClassProbabilities(keras.layers.Layer):
         # Never autocast: float16 would end the precision of small scores.
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        try:
-            class_ids = [operator.index(class_id) for class_id in class_ids]
-        except TypeError:
+        whole = all(hasattr(class_id, "__index__") for class_id in class_ids)
+        if not whole or not 0 < len(set(class_ids)) == len(class_ids):
             raise ValueError(
-                "`class_ids` must be whole numbers: where a table made floats "
-                "or text of them, convert them with `.astype(int)`. "
-                f"Received: class_ids={class_ids}"
-            ) from None
-        if len(set(class_ids)) != len(class_ids) or not class_ids:
-            raise ValueError(
-                "`class_ids` must name at least one class, each once. "
-                f"Received: class_ids={class_ids}"
+                "`class_ids` must name at least one class, each once, by a "
+                "whole number: where a table made floats or text of them, "
+                f"use `.astype(int)`. Received: class_ids={class_ids}"
             )
-        self.class_ids = class_ids
+        self.class_ids = list(map(int, class_ids))
         self.from_logits = from_logits
 
     def build(self, input_shape):

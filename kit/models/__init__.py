@@ -31,6 +31,7 @@ from kit.models.endpoints import (
     FrameModel,
     class_ids,
     classifier,
+    find_layers,
     frame_inputs,
     frame_spec,
     trace_predict,

@@ -79,12 +79,12 @@ def classifier(
 
 def class_ids(model: keras.Model) -> np.ndarray:
     """The vocabulary ids behind a model's columns, int array `(C,)`."""
-    return np.array(find_layer(model, ClassProbabilities).class_ids)
+    return np.array(find_layers(model, ClassProbabilities)[0].class_ids)
 
 
 def frame_spec(model: keras.Model) -> FrameSpec:
     """The `FrameSpec` of the data a model takes."""
-    return find_layer(model, FrameFeatures).spec
+    return find_layers(model, FrameFeatures)[0].spec
 
 
 def trace_predict(model: keras.Model, data: list) -> None:
@@ -100,12 +100,13 @@ def trace_predict(model: keras.Model, data: list) -> None:
         model.predict_function.get_concrete_function(data)
 
 
-def find_layer(model: keras.Model, kind: type) -> keras.layers.Layer:
-    """The first layer of a kind; `ValueError` where a model has none."""
-    for layer in model.layers:
-        if isinstance(layer, kind):
-            return layer
-    raise ValueError(
-        f"The model must have a `{kind.__name__}` layer: pass one built by "
-        f"`kit.models` or `kit.presets`. Received: model={model.name}"
-    )
+def find_layers(model: keras.Model, *kinds: type) -> list:
+    """The layers of these kinds; `ValueError` where a model has none."""
+    layers = [layer for layer in model.layers if isinstance(layer, kinds)]
+    if not layers:
+        names = " or ".join(f"`{kind.__name__}`" for kind in kinds)
+        raise ValueError(
+            f"The model must have {names}: choose one that has it. "
+            f"Received: model={model.name}"
+        )
+    return layers

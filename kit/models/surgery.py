@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kit.layers import ClassProbabilities, MixtureOfModels
-from kit.models.endpoints import FrameModel, find_layer
+from kit.models.endpoints import FrameModel, find_layers
 from kit.replacing import replacing
 
 
@@ -45,7 +45,7 @@ def restrict_classes(
     Raises:
         ValueError: Where a class is not among the model's, or named twice.
     """
-    old_ids = find_layer(model, ClassProbabilities).class_ids
+    old_ids = find_layers(model, ClassProbabilities)[0].class_ids
     column_of = {class_id: column for column, class_id in enumerate(old_ids)}
     unknown = sorted(set(class_ids) - set(column_of))
     if unknown:

@@ -123,11 +123,7 @@ def pair(folder, shard: str) -> list[Path]:
 
 def _pack(shards, folder, spec, header, cut, on_error) -> None:
     """Packs the shards that are not yet packed."""
-    if "://" in os.fspath(folder):
-        rule = "A pack is mapped into memory: name a local folder."
-        raise ValueError(f"{rule} Received: folder={folder!r}")
     folder, problems = Path(folder), problem_list(on_error)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = as_paths(shards)
     shards = [p if "://" in p else os.path.abspath(p) for p in paths]
     _begin(folder, {"context": 0, **header, "spec": vars(spec)}, shards)

@@ -92,18 +92,17 @@ class Pack:
         if outside:
             rule = "The classes must cover those of the pack: give these too."
             raise ValueError(f"{rule} Received: classes without {outside}")
-        self._columns = np.zeros(np.max(class_ids) + 1, int)
-        self._columns[class_ids] = np.arange(len(class_ids))
         self._width = len(class_ids)
+        self._columns = np.zeros(class_ids.max() + 1, int)
+        self._columns[class_ids] = np.arange(self._width)
         self.batch_size, self.seed = batch_size, seed
-        self.spec = FrameSpec(**header["spec"])
+        self.spec, self.context = FrameSpec(**header["spec"]), header["context"]
         # What targets hold of classes of which the pack says nothing.
         self._fill = -1 if header["kind"] == "segments" else 0
-        self.context = header["context"]
         self._shape = header["num_frames"], self.spec.dim
         self._files = [pair(folder, shard) for shard in header["shards"]]
-        shards = zip(*map(self._describe, self._files), strict=True)
         # Rows are numbered through all shards.
+        shards = zip(*map(self._describe, self._files), strict=True)
         unique, sizes, *self._table = map(np.concatenate, shards)
         if len(np.unique(unique)) < len(unique):
             raise ValueError(

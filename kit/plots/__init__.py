@@ -4,19 +4,12 @@ A function takes plain arrays or tables and returns a `matplotlib` figure,
 which `show` displays in a notebook and saves beside the run's results.
 """
 
-from kit.plots.data import (
-    frames_per_video,
-    labels_per_class,
-    ratings_per_class,
-    value_ranges,
-)
+from kit.plots.data import labels_per_class, ratings_per_class
 from kit.plots.fusion import (
     agreement,
     class_gains,
-    convergence,
     member_weights,
     score_scales,
-    tried_weights,
 )
 from kit.plots.members import attention, experts, gains, learning_curves
 from kit.plots.style import COLOURS, show

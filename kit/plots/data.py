@@ -1,20 +1,9 @@
-"""The data: videos, labels, ratings, features."""
+"""The data: labels and ratings."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from kit.plots import style
-
-
-def frames_per_video(num_frames) -> plt.Figure:
-    """How long are the videos?"""
-    figure, axes = style.page(8, 3)
-    axes.hist(num_frames, bins=40, color=style.COLOURS[0])
-    axes.axvline(np.mean(num_frames), color=style.NO, linestyle="--")
-    axes.set(xlabel="frames in a video (one a second)", ylabel="videos")
-    mean = f"{np.mean(num_frames):.0f} frames on average (dashed)"
-    axes.set_title(f"{len(num_frames):,} videos, {mean}")
-    return figure
 
 
 def labels_per_class(counts, segment_class_ids) -> plt.Figure:
@@ -61,37 +50,4 @@ def ratings_per_class(ratings, names: dict, most: int = 40) -> plt.Figure:
     axes.set_xlabel("rated segments")
     axes.set_title(f"{ratings['score'].mean():.0%} of all ratings say yes")
     axes.legend()
-    return figure
-
-
-def value_ranges(raw, values, spec) -> plt.Figure:
-    """What do the bytes become?
-
-    Args:
-        raw: uint8 features of real frames, `(num_frames, dim)`.
-        values: The same, dequantised.
-        spec: Which of the features are visual.
-    """
-    figure, axes = style.page(8, 3.5)
-    parts = {"visual": raw[:, : spec.rgb], "audio": raw[:, spec.rgb :]}
-    for colour, (name, part) in zip(style.COLOURS, parts.items(), strict=False):
-        count = np.bincount(np.ravel(part) // 4, minlength=64)
-        share = 100 * count / max(part.size, 1)
-        label = f"{name}, {part.shape[1]:,} features"
-        axes.stairs(share, 4 * np.arange(65), lw=2, color=colour, label=label)
-    slope, offset = np.polyfit(np.ravel(raw), np.ravel(values), 1)
-    scales = lambda q: slope * q + offset, lambda x: (x - offset) / slope
-    above = axes.secondary_xaxis("top", scales)
-    above.set_xlabel("value in the model (no unit)")
-    for byte, dashes, text in (
-        (-offset / slope, "--", "padding\nis 0"),
-        (0, ":", f"byte 0 is\n{offset:.2f}"),
-    ):
-        axes.axvline(byte, color=style.NO, linestyle=dashes)
-        look = {"color": style.NO, "size": 8, "bbox": {"color": "white"}}
-        axis = axes.get_xaxis_transform()
-        axes.text(byte + 3, 0.5, text, transform=axis, **look)
-    axes.set_xlabel("byte on disk")
-    axes.set_ylabel("% of the bytes, four values a bin")
-    axes.legend(fontsize=8)
     return figure

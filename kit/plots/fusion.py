@@ -1,4 +1,4 @@
-"""The ensemble: the search of its weights, and its members."""
+"""The ensemble: its members, and what each adds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,55 +27,6 @@ def score_scales(scores: Mapping[str, np.ndarray]) -> plt.Figure:
     for axes, label in ((left, "its score there"), (right, "1 / place")):
         axes.set(xscale="log", ylim=(0, 1.05), ylabel=label)
         axes.set_xlabel("place in a member's list (log)")
-    return figure
-
-
-def convergence(searches: Mapping, levels: Mapping[str, float]) -> plt.Figure:
-    """Did the optimiser find anything, and when?
-
-    Args:
-        searches: Method to the MAP of the weights it tried, in order.
-        levels: Name to the MAP of weights that need no search, such as equal
-            ones.
-    """
-    figure, axes = style.page(8, 3.5)
-    colours = iter(style.COLOURS)
-    for name, tried in searches.items():
-        colour, evaluation = next(colours), np.arange(1, len(tried) + 1)
-        best = np.maximum.accumulate(tried)
-        axes.plot(evaluation, best, color=colour, label=style.as_text(name))
-        axes.plot(evaluation, tried, ".", color=colour, alpha=0.3)
-    for name, value in levels.items():
-        look = {"color": next(colours), "label": style.as_text(name)}
-        axes.axhline(value, linestyle="--", **look)
-    axes.set(xlabel="evaluation", ylabel="MAP where the weights are chosen")
-    axes.set_title("dots: tried; lines: best so far", fontsize=9)
-    axes.legend(fontsize=8)
-    return figure
-
-
-def tried_weights(weights, scores, names: Sequence[str]) -> plt.Figure:
-    """Where did the optimiser look?
-
-    Args:
-        weights: Each vector that was tried, `(num_tried, num_members)`.
-        scores: The MAP of each, `(num_tried,)`.
-        names: Of the members.
-    """
-    order = np.argsort(scores, kind="stable")
-    scores, weights = np.asarray(scores)[order], np.asarray(weights)[order]
-    shares = 100 * weights / weights.sum(axis=1, keepdims=True)
-    figure, axes = style.page(8, 1.2 + 0.5 * len(names))
-    down = np.linspace(-0.3, 0.3, len(scores))
-    for row, share in enumerate(shares.T):
-        dots = axes.scatter(share, row + down, c=scores, s=18, cmap="viridis")
-    place = np.arange(len(names)) + 0.3
-    axes.plot(shares[-1], place, "D", mfc="none", mec=style.NO, ms=10, mew=2)
-    style.name_rows(axes, names)
-    axes.set_xlabel("weight (%)")
-    title = "a dot: one weight tried; lower in its row: better; diamond: best"
-    axes.set_title(title, fontsize=9)
-    figure.colorbar(dots, label="local MAP")
     return figure
 
 

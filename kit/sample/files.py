@@ -6,7 +6,6 @@ ratings of the test split and its whole planted truth.
 """
 
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kit import data
+from kit.replacing import replacing
 from kit.sample.card import CARD, FORMAT, expect, is_sample, read_card
 from kit.sample.features import features
 from kit.sample.scenes import RATE, SPLITS, make
@@ -59,10 +59,8 @@ def write_sample(folder, seed: int = 0, num_videos: int = 1200, spec=None):
     free = not folder.exists() or folder.is_dir() and not any(folder.iterdir())
     expect(free, TAKEN, folder=str(folder))
     print(f"Generating {num_videos} little films in {folder}")
-    scratch = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was cut off
-    _write(scratch, card)
-    scratch.replace(folder)
+    with replacing(folder) as scratch:
+        _write(scratch, card)
     return folder
 
 

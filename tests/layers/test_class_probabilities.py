@@ -37,7 +37,7 @@ def test_ids_that_name_no_columns_are_refused():
     with pytest.raises(ValueError, match="3 class_ids, 4 columns"):
         ClassProbabilities(IDS)(random(2, 4))
     for ids in ([3.0, 7.0], ["3", "7"], [3, None]):
-        with pytest.raises(ValueError, match=r"whole numbers.*astype\(int\)"):
+        with pytest.raises(ValueError, match=r"whole number.*astype\(int\)"):
             ClassProbabilities(ids)
     for ids in ([], [1, 2, 1]):
         with pytest.raises(ValueError, match="each once"):
