@@ -24,6 +24,7 @@ from tests.shards import rows as arrays_of
 SPEC = FrameSpec(rgb=8, audio=4, max_frames=20, segment_frames=5)
 CLASSES = [3, 4, 7, 11, 12]
 NUM_CLASSES = 15
+ALL = range(NUM_CLASSES)
 HOLDOUT = Holdout(0.4, seed=2)
 
 
@@ -92,8 +93,8 @@ def opened(request, snippets, segments):
 
     def open_pack(*args, **kwargs):
         if request.param == "snippets":
-            return pack.Snippets(snippets, NUM_CLASSES, *args, **kwargs)
-        return pack.Segments(segments, CLASSES, *args, **kwargs)
+            return pack.Pack(snippets, ALL, *args, **kwargs)
+        return pack.Pack(segments, CLASSES, *args, **kwargs)
 
     return open_pack
 
@@ -150,7 +151,7 @@ class TestContent:
                 cut = *window(video["frames"], start, 5), multi_hot
                 key = tuple(value.tobytes() for value in cut)
                 expected[key] = video["id"], start
-        opened = pack.Snippets(snippets, NUM_CLASSES, batch_size=len(VIDEOS))
+        opened = pack.Pack(snippets, ALL, batch_size=len(VIDEOS))
         assert len(opened) == 3 * len(VIDEOS)
         for key in rows(opened.epoch(0, steps=3)):
             video_id, start = expected[key]
@@ -163,7 +164,7 @@ class TestContent:
     @pytest.mark.parametrize("num_frames", [1, 20])
     def test_other_lengths(self, shards, tmp_path, num_frames):
         pack.pack_snippets(shards, tmp_path, SPEC, NUM_CLASSES, 1, num_frames)
-        opened = pack.Snippets(tmp_path, NUM_CLASSES, batch_size=len(VIDEOS))
+        opened = pack.Pack(tmp_path, ALL, batch_size=len(VIDEOS))
         ((inputs, _),) = opened.epoch(0, steps=1).as_numpy_iterator()
         assert inputs["frames"].shape == (60, num_frames, SPEC.dim)
         expected = [min(len(v["frames"]), num_frames) for v in VIDEOS]
@@ -172,7 +173,7 @@ class TestContent:
     @pytest.mark.parametrize("context", [0, 3])
     def test_segments_are_what_was_rated(self, shards, tmp_path, context):
         pack.pack_segments(shards, tmp_path, SPEC, CLASSES[::-1], context)
-        rated = pack.Segments(tmp_path, CLASSES).rated()
+        rated = pack.Pack(tmp_path, CLASSES).rated()
         expected = rated_rows(context)
         keys = list(zip(rated.video_ids, rated.starts, strict=True))
         assert sorted(keys) == sorted(expected)
@@ -183,15 +184,15 @@ class TestContent:
             assert (rated.targets[number] == targets).all()
 
     def test_columns_follow_the_class_ids(self, segments):
-        plain = pack.Segments(segments, CLASSES).rated().targets
+        plain = pack.Pack(segments, CLASSES).rated().targets
         order = [4, 0, 2, 1, 3]
         more = [*np.array(CLASSES)[order], 99, 0]
-        mixed = pack.Segments(segments, np.array(more)).rated().targets
+        mixed = pack.Pack(segments, np.array(more)).rated().targets
         assert (mixed[:, :5] == plain[:, order]).all()
         assert (mixed[:, 5:] == -1).all()
 
     def test_segments_without_frames_are_only_evaluated(self, segments, capsys):
-        opened = pack.Segments(segments, CLASSES, batch_size=8)
+        opened = pack.Pack(segments, CLASSES, batch_size=8)
         expected = {
             tuple(value.tobytes() for value in row)
             for (video_id, start), row in rated_rows(2).items()
@@ -219,7 +220,7 @@ class TestContent:
         video = {"id": "a", "frames": frames, "ratings": [(3, 5, 1)]}
         path = data.write_shard(tmp_path / "train.tfrecord", [video], spec)
         pack.pack_segments(path, tmp_path / "pack", spec, [5], context=1)
-        rated = pack.Segments(tmp_path / "pack", [5]).rated()
+        rated = pack.Pack(tmp_path / "pack", [5]).rated()
         assert rated.inputs["frames"][0, :4].tolist() == frames[2:].tolist()
         assert rated.inputs["mask"].tolist() == [[True] * 4 + [False]]
         assert rated.targets.tolist() == [[1]]
@@ -260,7 +261,7 @@ class TestOrder:
     @pytest.mark.parametrize("run, pool", [(1000, 1000), (4, 20), (7, 30)])
     def test_a_pass_shows_every_row_once(self, single, run, pool):
         with sizes(run, pool):
-            opened = pack.Snippets(single, NUM_CLASSES, batch_size=5)
+            opened = pack.Pack(single, ALL, batch_size=5)
             passes = [rows(opened.epoch(e, steps=12)) for e in range(3)]
         assert len(set(passes[0])) == 60
         assert set(passes[0]) == set(passes[1]) == set(passes[2])
@@ -278,7 +279,7 @@ class TestOrder:
         self, single, batch_size, run, pool, epochs, steps
     ):
         with sizes(run, pool):
-            opened = pack.Snippets(single, NUM_CLASSES, batch_size=batch_size)
+            opened = pack.Pack(single, ALL, batch_size=batch_size)
             parts = [rows(opened.epoch(e, steps)) for e in range(epochs)]
             assert sum(parts, []) == rows(opened.epoch(0, epochs * steps))
             assert len(parts[0]) == steps * batch_size
@@ -291,7 +292,7 @@ class TestOrder:
     def test_no_pool_is_made_when_python_ends(self, single, monkeypatch):
         """Or a script that ends in the middle of an epoch would hang."""
         monkeypatch.setattr(reading, "_ended", threading.Event())
-        opened = pack.Snippets(single, NUM_CLASSES, batch_size=5)
+        opened = pack.Pack(single, ALL, batch_size=5)
         assert len(list(opened.epoch(0, steps=1))) == 1
         reading._end()
         with pytest.raises(tf.errors.InvalidArgumentError):
@@ -303,7 +304,7 @@ class TestParts:
         ids = {}
         for name in ("training", "holdout", "checkpoint", "ensemble"):
             part = getattr(HOLDOUT, name)
-            rated = pack.Segments(segments, CLASSES, part).rated()
+            rated = pack.Pack(segments, CLASSES, part).rated()
             ids[name] = set(rated.video_ids.tolist())
         listed = sorted({video_id for video_id, _ in rated_rows(2)})
         chosen = np.array(listed)[HOLDOUT.training.select(listed)]
@@ -352,7 +353,7 @@ class TestGoingOn:
         assert ended.returncode == -9
         assert list(tmp_path.glob("new-*"))
         with pytest.raises(ValueError, match="pack the same shards again"):
-            pack.Snippets(tmp_path, NUM_CLASSES)
+            pack.Pack(tmp_path, ALL)
         self.pack(shards, tmp_path)
         assert content(tmp_path) == content(snippets)
 
@@ -382,7 +383,7 @@ class TestGoingOn:
             self.pack(copy, tmp_path / "pack")
             os.remove(copy)
         one, other = (
-            pack.Snippets(folder, NUM_CLASSES).epoch(0, steps=3)
+            pack.Pack(folder, ALL).epoch(0, steps=3)
             for folder in (snippets, tmp_path / "pack")
         )
         assert rows(one) == rows(other)
@@ -396,7 +397,7 @@ class TestGoingOn:
         monkeypatch.chdir(folder)
         for paths in (shards, shards[:2], name):
             self.pack(paths, snippets)
-        rows(pack.Snippets(snippets, NUM_CLASSES).epoch(0, steps=1))
+        rows(pack.Pack(snippets, ALL).epoch(0, steps=1))
         after = {path: path.stat().st_mtime_ns for path in snippets.iterdir()}
         assert before == after
         assert "4/4" in capsys.readouterr().out
@@ -421,7 +422,7 @@ class TestGoingOn:
             pack.pack_segments(shards, segments, SPEC, [*CLASSES, 13], 2)
         with pytest.raises(ValueError, match="give the same `context`"):
             pack.pack_segments(shards, segments, SPEC, CLASSES, 1)
-        with pytest.raises(ValueError, match="must hold a pack of segments"):
+        with pytest.raises(ValueError, match="give the same `kind`"):
             pack.pack_segments(shards, snippets, SPEC, CLASSES)
 
 
@@ -440,7 +441,7 @@ class TestBadInput:
                 shards, tmp_path, SPEC, NUM_CLASSES - 1, on_error="skip"
             )
         assert len(warnings) == 1
-        opened = pack.Snippets(tmp_path, NUM_CLASSES - 1)
+        opened = pack.Pack(tmp_path, ALL[:-1])
         assert len(opened) == 4 * (len(VIDEOS) - len(bad))
 
     def test_shards_without_ratings(self, tmp_path):
@@ -448,13 +449,13 @@ class TestBadInput:
         path = data.write_shard(tmp_path / "train.tfrecord", videos, SPEC)
         pack.pack_segments(path, tmp_path / "pack", SPEC, CLASSES)
         with pytest.raises(ValueError, match="rated ones for segments"):
-            pack.Segments(tmp_path / "pack", CLASSES)
+            pack.Pack(tmp_path / "pack", CLASSES)
 
     def test_a_shard_given_by_two_paths(self, shards, tmp_path):
         copy = shutil.copy(shards[0], tmp_path / "train9.tfrecord")
         pack.pack_segments([shards[0], copy], tmp_path / "pack", SPEC, CLASSES)
         with pytest.raises(ValueError, match="give each shard once"):
-            pack.Segments(tmp_path / "pack", CLASSES)
+            pack.Pack(tmp_path / "pack", CLASSES)
 
     def test_shards_of_one_name(self, tmp_path):
         paths = [
@@ -462,18 +463,18 @@ class TestBadInput:
             for name, videos in (("a", VIDEOS[:3]), ("b", VIDEOS[3:5]))
         ]
         pack.pack_snippets(paths, tmp_path / "pack", SPEC, NUM_CLASSES)
-        assert len(pack.Snippets(tmp_path / "pack", NUM_CLASSES)) == 4 * 5
+        assert len(pack.Pack(tmp_path / "pack", ALL)) == 4 * 5
 
     def test_classes_that_are_not_covered(self, snippets, segments):
         with pytest.raises(ValueError, match=r"without \[13, 14\]"):
-            pack.Snippets(snippets, 13)
+            pack.Pack(snippets, ALL[:13])
         with pytest.raises(ValueError, match=r"without \[7\]"):
-            pack.Segments(segments, [3, 4, 11, 12])
+            pack.Pack(segments, [3, 4, 11, 12])
 
     def test_classes_that_a_table_made_floats(self, shards, segments, tmp_path):
         pack.pack_segments(shards, tmp_path, SPEC, np.array(CLASSES, float), 2)
         for folder in (tmp_path, segments):
-            pack.Segments(folder, np.array(CLASSES, float))
+            pack.Pack(folder, np.array(CLASSES, float))
         with pytest.raises(ValueError, match="each a whole number"):
             pack.pack_segments(shards, tmp_path, SPEC, [*CLASSES, 0.5])
 
@@ -487,16 +488,15 @@ class TestBadInput:
         if length is not None:
             path.write_bytes(content[:length])
         with pytest.raises(ValueError, match=f"must be whole.*{path.name}"):
-            pack.Snippets(folder, NUM_CLASSES)
+            pack.Pack(folder, ALL)
 
-    def test_a_folder_without_a_pack(self, snippets, tmp_path):
-        for kind in (pack.Snippets, pack.Segments):
-            with pytest.raises(ValueError, match="kind=None"):
-                kind(tmp_path, CLASSES[-1])
-        with pytest.raises(ValueError, match="kind='snippets'"):
-            pack.Segments(snippets, CLASSES)
-        (tmp_path / "pack.json").write_text(json.dumps({"name": "mine"}))
-        with pytest.raises(ValueError, match="kind=None"):
+    def test_a_folder_without_a_pack(self, tmp_path):
+        for text in ("", json.dumps({"name": "mine"})):
+            if text:
+                (tmp_path / "pack.json").write_text(text)
+            with pytest.raises(ValueError, match="must hold a pack"):
+                pack.Pack(tmp_path, CLASSES)
+        with pytest.raises(ValueError, match="must hold a pack"):
             pack.pack_segments(["train.tfrecord"], tmp_path, SPEC, CLASSES)
         with pytest.raises(ValueError, match="to a local folder"):
             pack.pack_segments(["a.tfrecord"], "gs://a/b", SPEC, CLASSES)
