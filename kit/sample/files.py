@@ -9,6 +9,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -98,6 +99,7 @@ def _write(folder, card):
     from threadpoolctl import threadpool_limits
 
     world, films, plans = World(card), _films(card), {}
+    bar = keras.utils.Progbar(len(films), unit_name="film")
 
     def record(name):
         plans[name], film = make(world, *films[name])
@@ -112,6 +114,7 @@ def _write(folder, card):
                 part = names[SHARD_VIDEOS * shard :][:SHARD_VIDEOS]
                 path = folder / split / f"{split}{shard:02d}.tfrecord"
                 data.write_shard(path, pool.map(record, part), world.spec)
+                bar.add(len(part))
     for name, table in _tables(world, films, plans):
         table.to_csv(folder / f"{name}.csv", index=False)
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
