@@ -88,10 +88,9 @@ def features(film: tuple, spec: FrameSpec) -> np.ndarray:
     with the threads of the linear algebra: limit them to one.
     """
     values, sizes = [], (spec.rgb, spec.audio)
-    for frames, size, net in zip(film, sizes, _network(), strict=True):
-        filters, mean, axes = net
-        starts = range(0, len(frames), 4)  # so few stay in the cache
-        raw = [_raw(frames[start : start + 4], filters) for start in starts]
+    for part, size, net in zip(film, sizes, _network(), strict=True):
+        filters, mean, axes = net  # below: four frames stay in the cache
+        raw = [_raw(part[i : i + 4], filters) for i in range(0, len(part), 4)]
         values.append((np.concatenate(raw) - mean) @ axes[:, :size])
     values = (np.concatenate(values, axis=1) - OFFSET) / SCALE
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
@@ -105,9 +104,12 @@ def reader(spec: FrameSpec) -> tuple[np.ndarray, np.ndarray]:
     in it and its topic: `(spec.dim, 30)` weights and `(30,)` biases that make
     log-likelihood ratios of the values of a frame, by linear discriminants.
     """
+    from threadpoolctl import threadpool_limits
+
     rng = np.random.default_rng(1)
     films = (other_film(rng, number) for number in range(TAUGHT))
-    pairs = [(features(film, spec), parts) for film, parts in films]
+    with threadpool_limits(1):  # many small products: threads would but wait
+        pairs = [(features(film, spec), parts) for film, parts in films]
     x, y = map(np.concatenate, zip(*pairs, strict=True))
     x = x * np.float32(SCALE) + np.float32(OFFSET)
     weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(spec.dim), x.T @ y)

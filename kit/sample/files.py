@@ -79,10 +79,9 @@ def film(folder: str | Path, video_id: str) -> tuple:
     Raises:
         ValueError: If the sample has no such video.
     """
-    card = read_card(folder)
-    films = _films(card)
+    films = _films(read_card(folder))
     expect(video_id in films, "No such video is there.", video_id=video_id)
-    _, (pictures, sound) = make(World(card), *films[video_id])
+    _, (pictures, sound) = make(World(read_card(folder)), *films[video_id])
     return pictures, sound.ravel(), RATE
 
 
