@@ -45,6 +45,8 @@ from kit import runtime
 runtime.install_missing()
 
 # %%
+import warnings
+
 import numpy as np
 import pandas as pd
 import skopt
@@ -121,6 +123,10 @@ ratings = answers["hold-out"]
 videos = ratings["video_id"].unique()
 lists = [ranking.restrict(videos) for ranking in rankings["holdout"]]
 local_map = ensemble.LocalMap(lists, ratings, class_ids)
+
+
+# Weights that were tried before give way to random ones, which is no news.
+warnings.filterwarnings("ignore", "The objective has been evaluated")
 
 
 def bayesian(local_map):
