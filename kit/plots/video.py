@@ -25,8 +25,8 @@ def film(film: tuple, ratings, spec, names: dict) -> plt.Figure:
     heights = [1.5, _height(ratings)]
     figure, (sound, answers) = style.time_axes(heights, len(pictures), film)
     # Decibels: what is below -85 of them is hardly heard.
-    look = {"NFFT": 512, "noverlap": 112, "vmin": -85, "cmap": "cividis"}
-    sound.specgram(waveform, Fs=rate, **look)
+    look = {"cmap": "cividis", "vmin": -85, "xextent": (0, len(pictures))}
+    sound.specgram(waveform, NFFT=512, Fs=rate, noverlap=112, **look)
     sound.set_ylabel("pitch (Hz)", fontsize=9)
     _draw_ratings(answers, ratings, spec, names)
     return figure
