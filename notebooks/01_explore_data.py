@@ -128,7 +128,7 @@ problems = data.check(train[:20] + validate, spec, num_classes, class_ids)
 if len(problems):
     print(problems.to_string(index=False))
     raise ValueError("Mend or remove what the table lists, before training.")
-print("nothing")
+print("Nothing is.")
 
 # %% [markdown]
 # ## How long are the videos, and what are they about?
