@@ -26,7 +26,7 @@ def show(figure: plt.Figure, output_dir, name: str) -> None:
     with warnings.catch_warnings():
         for text in ("Glyph .* missing", "Matplotlib currently does not"):
             warnings.filterwarnings("ignore", text)
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=120, bbox_inches="tight")
         if "ipykernel" in sys.modules:
             from IPython.display import display
 
