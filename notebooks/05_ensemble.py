@@ -145,6 +145,7 @@ def bayesian(local_map):
     )
 
 
+# %%
 search = bayesian(local_map)
 weights = np.array(search.x) / np.sum(search.x)
 print(pd.Series(weights, names).round(4).to_string())
