@@ -1,8 +1,8 @@
 import contextlib
 import dataclasses
+import json
 import logging
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -181,9 +181,6 @@ def test_a_model_is_given_bytes_in_blocks_of_one_size():
         }
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="TensorFlow traces"
-)
 def test_a_model_is_traced_once_and_many_models_bring_no_warning(caplog):
     with caplog.at_level(logging.WARNING, logger="tensorflow"):
         for seed in range(5):
@@ -432,6 +429,15 @@ def test_thousands_of_shards_come_in_the_same_hundred_turns(tmp_path):
     given += turns()
     assert sum(given, []) == shards
     assert len(given) <= 100 and {len(some) for some in given[:-1]} == {39}
+
+
+def test_a_folder_whose_rankings_are_not_of_all_shards_is_not_complete(
+    whole, tmp_path
+):
+    record = json.loads((whole / "about.json").read_text())
+    (tmp_path / "about.json").write_text(json.dumps(record | {"done": 4}))
+    assert rank(tmp_path) == SHARDS
+    assert content(tmp_path) == content(whole)
 
 
 def test_it_tells_how_far_it_is(tmp_path, capsys):

@@ -156,6 +156,7 @@ def test_the_evaluation_comes_before_those_that_read_it(tmp_path):
     batches = training.epochs(make_epoch, 0, 9, steps=3)
     history = fit(build(), batches, epochs=9, callbacks=callbacks)
     score = evaluation.evaluate()
+    assert model.predict_function.experimental_get_tracing_count() == 1
     assert history.history["val_map"] == [score] * 3
     assert training.history(tmp_path)["val_map"].tolist() == [score] * 3
 

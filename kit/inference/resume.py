@@ -121,8 +121,9 @@ class _State:
         """Collects anew what was kept, and says of how many shards that is."""
         for top in self.tops.values():
             top.ranking()  # of a loop that was broken off in this process
-        if self._done(self.folder):
-            return len(self.about["shards"])
+        done = self._done(self.folder)
+        if done == len(self.about["shards"]):
+            return done
         done = self._done(self.partial)
         if done:
             self._load()

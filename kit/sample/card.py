@@ -25,7 +25,7 @@ def is_sample(folder) -> bool:
 
 
 def read_card(folder: str | Path) -> dict:
-    """What `sample.json` says: seed, num_videos, splits, spec.
+    """What `sample.json` says: format, seed, num_videos, spec.
 
     Raises:
         ValueError: If `folder` is no sample, or one of another format.
