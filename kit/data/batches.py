@@ -120,8 +120,8 @@ class Snippets:
         videos = read_shard(shards, *rules)
         if not any(part.select([video.video_id])[0] for video in videos):
             raise ValueError(
-                "The shards must hold a video of the part: give more of them, "
-                f"or another part. Received: {part}, shards={shards!r}"
+                "The shards must hold a video of the part: give more, or "
+                f"another part. Received: {part}, {self.examples.paths[:3]!r}"
             )
         self.num_frames, self.contiguous = num_frames, contiguous
         self.batch_size, self.seed = batch_size, seed
