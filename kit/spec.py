@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass, fields
 
+# What a byte stands for: YouTube-8M spreads [-2, 2] over it and adds half a
+# step of its own, so that the byte 0 stands for -1.9921875.
+SCALE = 4 / 255
+OFFSET = 4 / 512 - 2
+
 
 @dataclass(frozen=True)
 class FrameSpec:

@@ -54,7 +54,6 @@ import numpy as np
 import pandas as pd
 
 from kit import data, plots, runtime, sample
-from kit.layers.frames import OFFSET, SCALE
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 

@@ -140,7 +140,7 @@ def test_a_notebook_runs_in_jupyter_and_each_cell_twice(sample, tmp_path):
     ]
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) == 2 * 6
+    assert len(pictures) == 2 * 5
 
 
 @pytest.mark.slow

@@ -7,12 +7,7 @@ from keras import ops
 
 from kit.layers.masking import frame_mask
 from kit.layers.normalization import l2_normalize
-from kit.spec import FrameSpec
-
-# YouTube-8M spreads [-2, 2] over a byte and adds half a step of its own, so
-# that the byte 0 stands for -1.9921875.
-SCALE = 4 / 255
-OFFSET = 4 / 512 - 2
+from kit.spec import OFFSET, SCALE, FrameSpec
 
 
 @keras.saving.register_keras_serializable(package="kit")

@@ -4,18 +4,18 @@ A fixed network of convolutions, whose filters are cut at random from other
 films, and a PCA with whitening that was fitted on those.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from kit.layers.frames import OFFSET, SCALE
 from kit.sample.scenes import other_film
-from kit.spec import FrameSpec
+from kit.spec import OFFSET, SCALE, FrameSpec
 
-# Other films, of a minute each: of the network, and of the reader and its ridge
-# regression.
-NUM_FILMS, TAUGHT, RIDGE = 50, 300, 100.0
+# Numbers of other films, of a minute each: those of the network, and those of
+# the reader and its ridge regression.
+LOOKED_AT, TAUGHT, RIDGE = range(50), range(50, 350), 100.0
+FEW = 100  # films that one process has made before others have started
 # Filters of the pictures and of the sounds, their size, and the contrast of a
 # window that is too faint to fit any of them well.
 FILTERS, SIZE, FAINT = (384, 48), 6, 0.3
@@ -36,18 +36,20 @@ def _look(frames):
         1, but shorter where they are faint, `(n, positions, SIZE * SIZE)`.
     """
     if frames.ndim == 4:
-        maps = frames[:, ::2, ::2] @ np.full(3, 1 / 765, np.float32)
-        step, mean = 2, frames.mean((1, 2)) / 255
+        colours = frames[:, ::2, ::2] / np.float32(255)
+        maps, step = colours @ np.full(3, 1 / 3, np.float32), 2
+        mean = colours.mean((1, 2))
     else:
         parts = sliding_window_view(frames, WINDOW, axis=1)[:, ::HOP]
         waves = np.fft.rfft(parts * np.hanning(WINDOW).astype(np.float32))
         power = np.add.reduceat(np.abs(waves) ** 2, BANDS, axis=-1)
-        maps = np.log(power + np.float32(0.05))
-        step, mean = 1, maps.mean(1)
+        maps, step = np.log(power + np.float32(0.05)), 1
+        mean = maps.mean(1)
     views = sliding_window_view(maps, (SIZE, SIZE), axis=(1, 2))
     views = views[:, ::step, ::step].reshape(len(maps), -1, SIZE**2)
-    views = views - views.mean(axis=-1, keepdims=True)
-    return mean, views / (FAINT + np.linalg.norm(views, axis=-1, keepdims=True))
+    views -= views @ np.full((SIZE**2, 1), SIZE**-2, np.float32)
+    views /= FAINT + np.sqrt(np.einsum("npk,npk->np", views, views))[..., None]
+    return mean, views
 
 
 def _raw(frames, filters):
@@ -58,16 +60,17 @@ def _raw(frames, filters):
     """
     mean, views = _look(frames)
     fit = views @ filters
-    fit = np.maximum(fit, 0, out=fit)
-    halves = [half.mean(1) for half in np.array_split(fit, 2, axis=1)]
-    return np.concatenate([fit.max(1), *halves, mean], 1, dtype=np.float32)
+    np.maximum(fit, 0, out=fit)
+    half = np.eye(2, dtype=np.float32).repeat(fit.shape[1] // 2, axis=1)
+    halves = (half @ fit * (2 / len(half.T))).reshape(len(fit), -1)
+    return np.concatenate([fit.max(1), halves, mean], 1, dtype=np.float32)
 
 
 @cache
 def _network():
     """Filters, mean and axes of the PCA, of pictures and of sounds."""
     rng, network = np.random.default_rng(0), []
-    films = [other_film(rng, number)[0] for number in range(NUM_FILMS)]
+    films = [other_film(number)[0] for number in LOOKED_AT]
     for count, films_of in zip(FILTERS, zip(*films, strict=True), strict=True):
         views = _look(np.concatenate(films_of)[::4])[1].reshape(-1, SIZE**2)
         length = np.linalg.norm(views, axis=1)
@@ -81,11 +84,20 @@ def _network():
     return network
 
 
+def make_all(function, items):
+    """Yields what a function makes of each item, in order, on every core."""
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    cores = Parallel(1 if len(items) < FEW else -1, return_as="generator")
+    with threadpool_limits(1):  # with more, features may differ
+        yield from cores(map(delayed(function), items))
+
+
 def features(film: tuple, spec: FrameSpec) -> np.ndarray:
     """The features of a film, uint8 `(num_frames, spec.dim)`.
 
-    The network is made once a process, in some seconds.  Numbers may differ
-    with the threads of the linear algebra: limit them to one.
+    The network is made once a process, in some seconds.
     """
     values, sizes = [], (spec.rgb, spec.audio)
     for part, size, net in zip(film, sizes, _network(), strict=True):
@@ -104,12 +116,7 @@ def reader(spec: FrameSpec) -> tuple[np.ndarray, np.ndarray]:
     in it and its topic: `(spec.dim, 30)` weights and `(30,)` biases that make
     log-likelihood ratios of the values of a frame, by linear discriminants.
     """
-    from threadpoolctl import threadpool_limits
-
-    rng = np.random.default_rng(1)
-    films = (other_film(rng, number) for number in range(TAUGHT))
-    with threadpool_limits(1):  # many small products: threads would but wait
-        pairs = [(features(film, spec), parts) for film, parts in films]
+    pairs = make_all(partial(_lesson, spec), TAUGHT)
     x, y = map(np.concatenate, zip(*pairs, strict=True))
     x = x * np.float32(SCALE) + np.float32(OFFSET)
     weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(spec.dim), x.T @ y)
@@ -117,3 +124,8 @@ def reader(spec: FrameSpec) -> tuple[np.ndarray, np.ndarray]:
     yes, no = (score.mean(0, where=y == answer) for answer in (True, False))
     slope = (yes - no) / np.mean((score - np.where(y, yes, no)) ** 2, axis=0)
     return weights * slope, -slope * (yes + no) / 2
+
+
+def _lesson(spec, number):
+    film, parts = other_film(number)
+    return features(film, spec), parts

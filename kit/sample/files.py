@@ -6,7 +6,8 @@ ratings of the test split and its whole planted truth.
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import keras
@@ -16,15 +17,13 @@ import pandas as pd
 from kit import data
 from kit.replacing import replacing
 from kit.sample.card import CARD, FORMAT, expect, is_sample, read_card
-from kit.sample.features import features
+from kit.sample.features import features, make_all
 from kit.sample.scenes import RATE, SPLITS, make
 from kit.sample.world import FRAMES, World
 from kit.spec import FrameSpec
 
 SHARD_VIDEOS = 100
 RATINGS = ["video_id", "start", "label", "score"]
-VOCABULARY = "Index TrainVideoCount KnowledgeGraphId Name WikiUrl Vertical1 "
-VOCABULARY += "Vertical2 Vertical3 WikiDescription"  # as YouTube-8M's
 SIZES = "It takes 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
 TAKEN = "Nothing is overwritten: name a new folder, or delete this one."
 
@@ -95,41 +94,42 @@ def _films(card):
 
 def _write(folder, card):
     """Writes every file of a sample into a new folder."""
-    from threadpoolctl import threadpool_limits
-
-    world, films, plans = World(card), _films(card), {}
+    world, films = World(card), _films(card)
     bar = keras.utils.Progbar(len(films), unit_name="film")
-
-    def record(name):
-        plans[name], film = make(world, *films[name])
-        fields = {f: getattr(plans[name], f) for f in SPLITS[films[name][0]]}
-        return {"id": name, "frames": features(film, world.spec), **fields}
-
-    with threadpool_limits(1), ThreadPoolExecutor() as pool:
-        record(min(films))  # makes the network, for all threads
-        for split in SPLITS:
-            names = [name for name in films if films[name][0] == split]
-            for shard in range(-(-len(names) // SHARD_VIDEOS)):
-                part = names[SHARD_VIDEOS * shard :][:SHARD_VIDEOS]
-                path = folder / split / f"{split}{shard:02d}.tfrecord"
-                data.write_shard(path, pool.map(record, part), world.spec)
-                bar.add(len(part))
-    for name, table in _tables(world, films, plans):
+    for split in SPLITS:
+        part = [item for item in films.items() if item[1][0] == split]
+        records = make_all(partial(_record, world), part)
+        for start in range(0, len(part), SHARD_VIDEOS):
+            path = (
+                folder / split / f"{split}{start // SHARD_VIDEOS:02d}.tfrecord"
+            )
+            data.write_shard(path, islice(records, SHARD_VIDEOS), world.spec)
+            bar.add(len(part[start:][:SHARD_VIDEOS]))
+    for name, table in _tables(world, films):
         table.to_csv(folder / f"{name}.csv", index=False)
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
 
-def _tables(world, films, plans):
+def _record(world, item):
+    """What a shard has of a film."""
+    name, (split, number) = item
+    plan, film = make(world, split, number)
+    fields = {field: getattr(plan, field) for field in SPLITS[split]}
+    return {"id": name, "frames": features(film, world.spec), **fields}
+
+
+def _tables(world, films):
     """Names and tables: the classes, ratings and truth of the test split."""
     labels, unit = world.ids[world.rated], world.spec.segment_frames
     yield "segment_label_ids", pd.DataFrame({"Index": labels})
     ratings, truth = [], []
     for name in sorted(name for name in films if films[name][0] == "test"):
-        ratings += [(name, *rating) for rating in plans[name].ratings]
-        for (row, column), score in np.ndenumerate(plans[name].holds):
+        plan = world.plan(films[name][1], rated=True)
+        ratings += [(name, *rating) for rating in plan.ratings]
+        for (row, column), score in np.ndenumerate(plan.holds):
             truth.append((name, unit * row, labels[column], int(score)))
     yield "test_ratings", pd.DataFrame(ratings, columns=RATINGS)
     yield "test_truth", pd.DataFrame(truth, columns=RATINGS)
     # Some names are missing, as in the real file.
-    columns = {"Index": world.ids, "Name": [*world.names[:-1], ""]}
-    yield "vocabulary", pd.DataFrame(columns, columns=VOCABULARY.split())
+    names = [*world.names[:-1], ""]
+    yield "vocabulary", pd.DataFrame({"Index": world.ids, "Name": names})

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from kit.layers.frames import OFFSET, SCALE
 from kit.sample.card import read_card
 from kit.sample.features import reader
 from kit.sample.world import ORDERS, VISIBLE, World
+from kit.spec import OFFSET, SCALE
 
 # Of the frames so many show any one digit or sound by chance; and concepts in
 # a segment, on average.

@@ -35,13 +35,14 @@ def make(world: World, split: str, number: int) -> tuple[Plan, tuple]:
     return plan, _film(rng, plan.topic, plan.length, events, split)
 
 
-def other_film(rng, number: int) -> tuple[tuple, np.ndarray]:
+def other_film(number: int) -> tuple[tuple, np.ndarray]:
     """A film of no sample, a minute with every digit and sound twice.
 
     Returns:
         The film; and bool `(60, 30)`, which digits and sounds are in which
         frame, and its topic, the last figure of its number.
     """
+    rng = np.random.default_rng(number)
     parts, events = np.zeros((60, 30), bool), []
     parts[:, 20 + number % 10] = True
     for part in 2 * list(range(-3, 20)):
@@ -87,6 +88,7 @@ def _images():
     return load_digits(), load_sample_images().images
 
 
+@cache
 def scans(split: str, digit: int) -> np.ndarray:
     """The scans of a digit in a split, uint8 `(n, 8, 8)`."""
     digits, _ = _images()
@@ -105,14 +107,13 @@ def _glyph(rng, split, digit):
 
 def _pan(rng, topic, length):
     """A camera pans over a photograph: uint8 `(length, SIZE, SIZE, 3)`."""
-    photograph = Image.fromarray(_images()[1][topic % 2])
-    photograph = ImageOps.scale(photograph, rng.uniform(*ZOOM), Image.BOX)
+    photo = Image.fromarray(_images()[1][topic % 2])
+    photo = ImageOps.scale(photo, rng.uniform(*ZOOM), Image.BOX)
     light = np.array(ImageColor.getrgb(LIGHTS[topic // 2])) / 255
-    photograph = np.asarray(photograph) * light * rng.uniform(0.8, 1.05)
-    room = np.array(photograph.shape[:2]) - SIZE
+    photo = np.uint8(np.asarray(photo) * light * rng.uniform(0.8, 1.05))
+    room = np.array(photo.shape[:2]) - SIZE
     corners = np.linspace(*rng.uniform(0, room, (2, 2)), length, dtype=int)
-    views = [photograph[y:, x:][:SIZE, :SIZE] for y, x in corners]
-    return np.stack(views).astype(np.uint8)
+    return np.stack([photo[y:, x:][:SIZE, :SIZE] for y, x in corners])
 
 
 def _draw(rng, pictures, glyph, frames):
