@@ -1,7 +1,7 @@
-"""The nine members of the paper's ensemble, as plain values."""
+"""The nine members of the paper's ensemble, and ours, as plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -23,6 +23,9 @@ class Member:
         published: The paper's weight in the ensemble, in per cent, and its
             MAP@100K on Kaggle's public and private boards.
         learning_rate_factor: Times a stage's learning rate.
+        num_windows: Windows of a video that a training example has, where it
+            is a bag of them; each has the frames of a segment.
+        pooling: From the windows to the video, see `kit.layers.BagPooling`.
     """
 
     title: str
@@ -32,6 +35,8 @@ class Member:
     shifts: tuple[int, ...] = (-1, 0, 1)
     published: tuple[float, float, float] | None = None
     learning_rate_factor: float = 1.0
+    num_windows: int | None = None
+    pooling: str = "linear_softmax"
 
 
 # The published weights sum to 100.20.
@@ -97,6 +102,19 @@ MEMBERS = {
     ),
 }
 
+# The same architectures, pre-trained on bags of windows of a video: the paper
+# takes a random window for a video in which every label holds throughout.
+OURS = {
+    f"Bag{name}": replace(
+        member,
+        title=f"{member.title}, bags",
+        num_frames=YOUTUBE_8M.segment_frames,
+        published=None,
+        num_windows=8,
+    )
+    for name, member in MEMBERS.items()
+}
+
 # A plain model that goes through the same stages, to compare the members to.
 REFERENCE = "Logistic"
 BASELINES = {
@@ -139,11 +157,11 @@ def member(name: str) -> Member:
     Raises:
         ValueError: Where there is none.
     """
-    members = MEMBERS | BASELINES
+    members = MEMBERS | OURS | BASELINES
     if name not in members:
         raise ValueError(
-            "A member must be one of the paper's nine, or the baseline: "
-            f"{', '.join(members)}. Received: {name!r}"
+            "A member must be one of the paper's nine, of ours, or the "
+            f"baseline: {', '.join(members)}. Received: {name!r}"
         )
     return members[name]
 
@@ -171,14 +189,19 @@ def sampling(
     """Which frames a pre-training example has, as `data.Snippets` takes it.
 
     A segment's, in a row, for a member that sees a segment; 60 or 300 from
-    anywhere for one that sees a video.
+    anywhere for one that sees a video; windows of a segment's for a bag.
     """
-    num_frames = member(name).num_frames
+    num_frames, num_windows = member(name).num_frames, member(name).num_windows
     if num_frames == YOUTUBE_8M.segment_frames:
-        return {"num_frames": spec.segment_frames, "contiguous": True}
+        frames = {"num_frames": spec.segment_frames, "contiguous": True}
+        return frames | {"num_windows": num_windows}
     most = TINY_FRAMES if scale == "tiny" else num_frames
     num_frames = min(num_frames, most, spec.max_frames)
-    return {"num_frames": num_frames, "contiguous": False}
+    return {
+        "num_frames": num_frames,
+        "contiguous": False,
+        "num_windows": None,
+    }
 
 
 def build(
@@ -193,7 +216,7 @@ def build(
     """Builds a member of the ensemble, without pre-trained weights.
 
     Args:
-        name: A key of `MEMBERS` or `BASELINES`.
+        name: A key of `MEMBERS`, `OURS` or `BASELINES`.
         num_classes: How many classes, with the ids 0, 1, 2 and so on.
         class_ids: Their vocabulary ids instead, where they are others.
         spec: The `FrameSpec` of the data.

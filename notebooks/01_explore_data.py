@@ -54,7 +54,7 @@ import numpy as np
 import pandas as pd
 
 from kit import data, plots, runtime, sample
-from kit.spec import FrameSpec
+from kit.spec import OFFSET, SCALE, FrameSpec
 from kit.splits import Holdout
 
 given = runtime.flags(globals())  # as a script: what its command line says

@@ -81,7 +81,7 @@ spec = FrameSpec(rgb, audio, max_frames, segment_frames)
 if sample.is_sample(data_dir):
     print("SIMULATED data: no score here is one of YouTube-8M.")
     small = {
-        "members": "BERTMean, BERTCrossAttn, GatedNetVLAD, MixNeXtVLAD-60",
+        "members": "BERTMean, GatedNetVLAD, BagBERTMean, BagGatedNetVLAD",
         "epochs": 12,
         "steps_per_epoch": 25,
         "patience": 8,

@@ -112,3 +112,17 @@ def rows(dataset):
     for batch in dataset.as_numpy_iterator():
         examples += list(zip(*tf.nest.flatten(batch), strict=True))
     return examples
+
+
+def check_bag(frames, mask, video):
+    """A bag `(N, T, D)` has windows of a video, each from its own stretch."""
+    length, count = frames.shape[1], len(video)
+    filled = min(len(frames), -(-count // length))
+    choices = max(count - length, 0) + 1
+    assert not mask[filled:].any()
+    for number, (window, real) in enumerate(zip(frames, mask, strict=True)):
+        if number < filled:
+            assert real.sum() == min(count, length) and real[: real.sum()].all()
+            first, last = (choices * (number + i) // filled for i in (0, 1))
+            runs = (video[s : s + length] for s in range(first, last + 1))
+            assert any(np.array_equal(window[real], run) for run in runs)

@@ -29,7 +29,7 @@ NUMPY = {"spec", "ranking", "metrics"}
 KERAS = {"layers", "models", "losses"}
 # One place for what could otherwise be heavy, or dangerous, to import.
 LAZY = {"tensorflow", "jax", "skopt", "IPython", "google"}
-NEVER = {"notebooks", "tests", "pickle", "joblib", "dill"}
+NEVER = {"notebooks", "tests", "pickle", "dill"}
 
 MOST_LINES = 4_700  # of code in the kit
 MOST_FUNCTION_LINES = 40  # without the docstring

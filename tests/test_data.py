@@ -10,7 +10,7 @@ import tensorflow as tf
 from kit import data
 from kit.spec import FrameSpec
 from kit.splits import Holdout
-from tests.shards import TINY, Record, records, rows, write
+from tests.shards import TINY, Record, check_bag, records, rows, write
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,17 @@ class TestSnippets:
             assert np.flatnonzero(targets).tolist() == sorted(video.labels)
             begins.add(place[0][1])
         assert len(begins) > 3
+
+    def test_a_bag_has_windows_spread_over_a_video(self, shards, written):
+        bags = snippets(shards, num_frames=3, num_windows=4)
+        inputs, _ = bags.element_spec
+        assert inputs["frames"].shape == (8, 4, 3, 12)
+        assert inputs["mask"].shape == (8, 4, 3)
+        for frames, mask, targets in rows(bags):
+            first = frames[0][mask[0]].tobytes()
+            (video,) = (v for v in written if first in v.frames.tobytes())
+            check_bag(frames, mask, video.frames)
+            assert np.flatnonzero(targets).tolist() == sorted(video.labels)
 
     @pytest.mark.parametrize("contiguous", [True, False])
     def test_every_choice_is_as_likely(self, tmp_path, contiguous):

@@ -346,3 +346,41 @@ def test_frames_of_another_size_are_refused():
     inputs["frames"] = inputs["frames"][..., :-1]
     with pytest.raises(ValueError, match="expected.*24.*23"):
         build("logistic")(inputs)
+
+
+def bag(num_videos=3, num_windows=4):
+    flat = batch(num_videos * num_windows)
+    shape = num_videos, num_windows, 5
+    return flat, {k: v.reshape(*shape, *v.shape[2:]) for k, v in flat.items()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_bag_pools_what_the_model_says_of_its_windows(name):
+    model, (flat, windows) = build(name), bag()
+    windows["mask"][1, 2:] = False
+    flat["mask"] = windows["mask"].reshape(flat["mask"].shape)
+    before = numpy(model(flat))
+    p = before.reshape(3, 4, -1) * windows["mask"].any(axis=2)[..., None]
+    trainee = models.multiple_instance(model, 4)
+    pooled = numpy(trainee(windows))
+    if name == "mix_next_vlad":  # logits; the mixture's first
+        assert pooled.shape == (3, 3, 4)
+        pooled = 1 / (1 + np.exp(-pooled[:, 0]))
+    np.testing.assert_allclose(pooled, (p * p).sum(1) / p.sum(1), rtol=1e-4)
+    trainee.compile("sgd", losses.loss_for(model))
+    trainee.train_on_batch(windows, np.eye(3, 4, dtype="int8"))
+    assert not np.array_equal(numpy(model(flat)), before)  # shared weights
+
+
+def test_bags_that_cannot_be():
+    model = build("bert_mean")
+    with pytest.raises(ValueError, match="num_windows=0"):
+        models.multiple_instance(model, 0)
+    with pytest.raises(ValueError, match="mode='median'"):
+        models.multiple_instance(model, 4, "median")
+    longer = models.bert([1], SPEC, **CONCAT | {"num_frames": 6})
+    with pytest.raises(ValueError, match="or 5. Received.*of 6 frames"):
+        models.multiple_instance(longer, 4)
+    floats = {k: v.astype("float32") for k, v in bag()[1].items()}
+    with pytest.raises(ValueError, match="frames.dtype=float32"):
+        models.multiple_instance(model, 4)(floats)

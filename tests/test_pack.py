@@ -19,6 +19,7 @@ from kit import data, pack
 from kit.pack import reading
 from kit.spec import FrameSpec
 from kit.splits import Holdout
+from tests.shards import check_bag
 from tests.shards import rows as arrays_of
 
 SPEC = FrameSpec(rgb=8, audio=4, max_frames=20, segment_frames=5)
@@ -160,6 +161,21 @@ class TestContent:
             assert len(chosen) == count  # different where there are enough
         chosen = set.union(*(chosen for chosen, _ in starts.values()))
         assert len(chosen) > 10
+
+    def test_bags_are_windows_spread_over_a_video(self, shards, tmp_path):
+        options = {"snippets": 2, "num_frames": 3, "num_windows": 4}
+        pack.pack_snippets(shards, tmp_path, SPEC, NUM_CLASSES, **options)
+        opened = pack.Pack(tmp_path, ALL, batch_size=len(VIDEOS))
+        bags = opened.epoch(0, steps=2)
+        assert bags.element_spec[0]["frames"].shape == (60, 4, 3, SPEC.dim)
+        owners = []
+        for frames, mask, _ in arrays_of(bags):
+            first = frames[0][mask[0]].tobytes()
+            (video,) = (v for v in VIDEOS if first in v["frames"].tobytes())
+            check_bag(frames, mask, video["frames"])
+            assert not frames[~mask].any()
+            owners.append(video["id"])
+        assert sorted(owners) == sorted(2 * [v["id"] for v in VIDEOS])
 
     @pytest.mark.parametrize("num_frames", [1, 20])
     def test_other_lengths(self, shards, tmp_path, num_frames):

@@ -51,7 +51,7 @@ def videos(
     length = spec.max_frames
 
     def choose(lists, count, index):
-        return [frames[: tf.minimum(count, length)] for frames in lists]
+        return [frames[: tf.minimum(count, length)] for frames in lists], None
 
     def select(_, *parts):
         parts = parts if with_ids else parts[:-1]
@@ -79,6 +79,10 @@ class Snippets:
         num_frames: Frames a snippet; a shorter video is padded and masked.
         contiguous: Whether the frames are a run, or each is drawn on its own,
             without replacement, in the order of time.
+        num_windows: Instead of one run, so many spread over the video, each
+            drawn from a stretch of its own: a bag, for
+            `kit.models.multiple_instance`. A video has at most as many as its
+            frames fill; the others are masked.
         part: Which videos, see `kit.splits`.
         batch_size: Snippets a batch.
         seed: The seed of every random choice.
@@ -103,18 +107,26 @@ class Snippets:
         num_classes: int,
         num_frames: int = 5,
         contiguous: bool = True,
+        num_windows: int | None = None,
         part: Part = EVERY_VIDEO,
         batch_size: int = 128,
         seed: int = 0,
         on_error: str = "stop",
     ):
-        for value in (num_classes, num_frames, batch_size):
+        windows = 1 if num_windows is None else num_windows
+        for value in (num_classes, num_frames, batch_size, windows):
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(
-                    "Numbers of classes, frames and snippets must be whole and "
-                    f"at least 1. Received: num_classes={num_classes!r}, "
-                    f"num_frames={num_frames!r}, batch_size={batch_size!r}"
+                    "Numbers of classes, frames, windows and snippets must be "
+                    "whole and at least 1. Received: num_classes="
+                    f"{num_classes!r}, num_frames={num_frames!r}, num_windows="
+                    f"{num_windows!r}, batch_size={batch_size!r}"
                 )
+        if num_windows and not contiguous:
+            raise ValueError(
+                "A window of a bag is a run of frames: leave `contiguous` "
+                f"True. Received: num_windows={num_windows}, contiguous=False"
+            )
         self.examples = Examples(shards, spec, num_classes, part, on_error)
         rules = spec, num_classes, None, problem_list(on_error), False
         videos = read_shard(shards, *rules)
@@ -124,6 +136,7 @@ class Snippets:
                 f"another part. Received: {part}, {self.examples.paths[:3]!r}"
             )
         self.num_frames, self.contiguous = num_frames, contiguous
+        self.num_windows = num_windows
         self.batch_size, self.seed = batch_size, seed
 
     def epoch(self, epoch: int, steps: int):
@@ -136,13 +149,14 @@ class Snippets:
         Returns:
             A `tf.data.Dataset` of `steps` batches `({"frames": uint8 (B, T,
             D), "mask": bool (B, T)}, targets int8 (B, num_classes))`, B and T
-            static.
+            static; of bags frames `(B, N, T, D)` and mask `(B, N, T)`.
         """
         import tensorflow as tf
 
         state = np.random.SeedSequence([self.seed, epoch]).generate_state(3)
         order, choice, mix = state.tolist()
-        examples, length = self.examples, self.num_frames
+        examples = self.examples
+        length = self.num_frames * (self.num_windows or 1)
 
         def one_pass(number):
             shuffle = tf.random.experimental.stateless_shuffle
@@ -163,7 +177,7 @@ class Snippets:
         room = BUFFER_BYTES // (length * examples.spec.dim) + 1
         snippets = shuffled(snippets, min(room, BUFFER_EXAMPLES), mix)
         batches = snippets.batch(self.batch_size, drop_remainder=True)
-        batches = batches.map(lambda _, inputs, targets, *__: (inputs, targets))
+        batches = batches.map(self._batch)
         exactly = tf.data.experimental.assert_cardinality(steps)
         batches = batches.prefetch(2).apply(exactly)
         return batches.with_options(quiet_options())
@@ -173,13 +187,47 @@ class Snippets:
         import tensorflow as tf
 
         wanted = tf.minimum(self.num_frames, count)
+        last = count - wanted
+        if self.num_windows:
+            index, real = self._windows(count, last, seed)
+            index = index[: count * tf.size(index)]  # a file's end has none
+            return [tf.gather(frames, index) for frames in lists], real
         if self.contiguous:
-            last = count - wanted
             begin = tf.random.stateless_uniform([], seed, 0, last + 1, tf.int32)
-            return [frames[begin : begin + wanted] for frames in lists]
+            return [frames[begin : begin + wanted] for frames in lists], None
         noise = tf.random.stateless_uniform([count], seed)
         index = tf.sort(tf.math.top_k(noise, wanted).indices)
-        return [tf.gather(frames, index) for frames in lists]
+        return [tf.gather(frames, index) for frames in lists], None
+
+    def _windows(self, count, last, seed):
+        """Frames of the windows of a bag, and which are real, `(N * T,)`."""
+        import tensorflow as tf
+
+        number = tf.range(self.num_windows)
+        filled = -(-tf.maximum(count, 1) // self.num_frames)
+        filled = tf.minimum(filled, self.num_windows)
+        place = tf.cast(number, tf.float32) + tf.random.stateless_uniform(
+            [self.num_windows], seed
+        )
+        stretch = (last + 1) / filled  # starts that a window is drawn from
+        start = tf.cast(place * tf.cast(stretch, tf.float32), tf.int32)
+        start = tf.minimum(start, last)[:, None]
+        frame = start + tf.range(self.num_frames)
+        real = (frame < count) & (number < filled)[:, None]
+        frame = tf.minimum(frame, count - 1)
+        return tf.reshape(frame, [-1]), tf.reshape(real, [-1])
+
+    def _batch(self, _, inputs, targets, *rest):
+        """Inputs and targets, the frames of a bag by windows."""
+        import tensorflow as tf
+
+        if self.num_windows:
+            shape = self.batch_size, self.num_windows, self.num_frames
+            inputs = {
+                name: tf.reshape(x, (*shape, *x.shape[2:]))
+                for name, x in inputs.items()
+            }
+        return inputs, targets
 
 
 def shuffled(dataset, size, seed):

@@ -72,7 +72,8 @@ class Examples:
             length: Frames an example, padded and masked.
             choose: Function of the lists of frames of a record, how many they
                 have, and the place of the record in the data set; it returns
-                the lists of those wanted, at most `length`.
+                the lists of those wanted, at most `length`, and bool
+                `(length,)`, which of them are real, or None for all.
         """
         import tensorflow as tf
 
@@ -81,7 +82,8 @@ class Examples:
             video_id = tf.strings.reduce_join(ids, separator=" ")
             counts = tf.stack([tf.size(frames) for frames in lists])
             count = tf.reduce_min(counts)
-            inputs, sizes = self._decode(choose(lists, count, index), length)
+            chosen = choose(lists, count, index)
+            inputs, sizes = self._decode(*chosen, length)
             parts = [inputs, video_id]
             good = [
                 tf.strings.regex_full_match(video_id, ID_PATTERN),
@@ -120,7 +122,7 @@ class Examples:
         ids = tf.concat([context["id"], context["video_id"]], axis=0)
         return ids, context["labels"], [lists[name] for name in self.sizes]
 
-    def _decode(self, lists, length):
+    def _decode(self, lists, mask, length):
         """Inputs of lists of frames, and whether these have the right sizes."""
         import tensorflow as tf
 
@@ -132,8 +134,9 @@ class Examples:
         count = tf.shape(frames)[0]
         frames = tf.pad(frames, [[0, length - count], [0, 0]])
         frames = tf.ensure_shape(frames, [length, self.spec.dim])
-        inputs = {"frames": frames, "mask": tf.range(length) < count}
-        return inputs, good
+        if mask is None:
+            mask = tf.range(length) < count
+        return {"frames": frames, "mask": mask}, good
 
     def _examine(self, record):
         """Whether there is nothing wrong with a record; raises where there is.

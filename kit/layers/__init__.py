@@ -6,6 +6,7 @@ A layer with a class axis can be cut down to some of its columns.  Its
 index.  `kit.models.restrict_classes` asks for no more than that.
 """
 
+from kit.layers.bag_pooling import BagPooling
 from kit.layers.class_logits import ClassLogits
 from kit.layers.class_probabilities import ClassProbabilities
 from kit.layers.frames import FrameFeatures

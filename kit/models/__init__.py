@@ -37,6 +37,7 @@ from kit.models.endpoints import (
     trace_predict,
 )
 from kit.models.surgery import (
+    multiple_instance,
     restrict_classes,
     save,
     training_model,

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
-from kit.layers import ClassProbabilities, MixtureOfModels
-from kit.models.endpoints import FrameModel, find_layers
+from kit.layers import BagPooling, ClassProbabilities, MixtureOfModels
+from kit.models.endpoints import FrameModel, find_layers, frame_spec
 from kit.replacing import replacing
 
 
@@ -25,6 +26,56 @@ def training_model(model: keras.Model) -> keras.Model:
             name = f"{model.name}_training"
             return FrameModel(model.input, logits, name=name)
     return model
+
+
+def multiple_instance(
+    model: keras.Model, num_windows: int, pooling: str = "linear_softmax"
+) -> keras.Model:
+    """The model to train on videos as bags of windows, in place of `model`.
+
+    Whatever the member, a window is as long as a segment.  The model scores
+    each with the same weights, and `kit.layers.BagPooling` makes of these the
+    video's probabilities, on which its labels are trained.  What is trained is
+    `model`, which goes on seeing one window: save it, and rank with it.
+
+    Args:
+        model: A model of this module; the two share their layers.
+        num_windows: Windows of a video, as `data.Snippets` is asked for.
+        pooling: A mode of `BagPooling`.
+
+    Returns:
+        A model of inputs `(batch_size, num_windows, segment_frames, ...)` with
+        the outputs of `training_model(model)`, one row a video.
+
+    Raises:
+        ValueError: Where the pooling is unknown, `num_windows` is below 1, or
+            the model has a fixed number of frames other than a segment's.
+    """
+    length = frame_spec(model).segment_frames
+    fixed = model.input["mask"].shape[1]
+    if num_windows < 1 or fixed not in (None, length):
+        raise ValueError(
+            "A bag must have a window, and a window the frames of a segment: "
+            "give `num_windows` of at least 1, and a model of any number of "
+            f"frames or {length}. Received: num_windows={num_windows}, a model "
+            f"of {fixed} frames"
+        )
+    inputs, windows = {}, {}
+    for name, one in model.input.items():
+        shape = num_windows, length, *one.shape[2:]
+        inputs[name] = keras.Input(shape, dtype=one.dtype, name=name)
+        windows[name] = ops.reshape(inputs[name], (-1, *shape[1:]))
+    trainee = training_model(model)
+    outputs = trainee(windows)
+    is_logits = trainee is not model
+    outputs = ops.sigmoid(outputs) if is_logits else outputs
+    outputs = ops.reshape(outputs, (-1, num_windows, *outputs.shape[1:]))
+    real = ops.any(inputs["mask"], axis=2)
+    outputs = BagPooling(pooling, name="bag")(outputs, mask=real)
+    if is_logits:
+        outputs = ops.clip(outputs, 1e-7, 1 - 1e-6)
+        outputs = ops.log(outputs) - ops.log1p(-outputs)
+    return FrameModel(inputs, outputs, name=f"{model.name}_bag")
 
 
 def restrict_classes(

@@ -22,21 +22,24 @@ def pack_snippets(
     num_classes: int,
     snippets: int = 4,
     num_frames: int = 5,
+    num_windows: int = 0,
     seed: int = 0,
     on_error: str = "stop",
 ) -> None:
     """Packs random runs of frames of each video, with the video's labels.
 
     Which runs is a pure function of the seed and the video's id. They differ
-    where the video has frames enough.
+    where the video has frames enough.  A row is one run, or the runs of a bag
+    as `data.Snippets` has them.
 
     Args:
         shards: From `data.list_shards`, or any list of paths.
         folder: Where the pack is, or goes on; a local path.
         spec: What a frame looks like.
         num_classes: Size of the vocabulary; a label outside it is an error.
-        snippets: Runs a video.
+        snippets: Rows a video.
         num_frames: Frames a run; shorter videos are padded.
+        num_windows: Runs of a bag; 0 for rows of one run.
         seed: Whole number of at least 0.
         on_error: `"stop"` at the first bad record, or `"skip"` what is bad
             and warn of it.
@@ -46,10 +49,17 @@ def pack_snippets(
     """
 
     def cut(video):
-        choices = max(len(video.frames) - num_frames, 0) + 1
+        count = len(video.frames)
+        choices = max(count - num_frames, 0) + 1
         rng = np.random.default_rng([seed, *video.video_id])
-        repeat = choices < snippets
-        for start in rng.choice(choices, snippets, replace=repeat).tolist():
+        if num_windows:
+            filled = min(num_windows, -(-count // num_frames))
+            place = np.arange(filled) + rng.random((snippets, filled))
+            starts = np.full((snippets, num_windows), count)  # beyond the end
+            starts[:, :filled] = place * choices / filled
+        else:
+            starts = rng.choice(choices, snippets, replace=choices < snippets)
+        for start in starts:
             yield start, [(label, 1) for label in video.labels]
 
     header = {
@@ -57,6 +67,7 @@ def pack_snippets(
         "num_classes": int(num_classes),
         "snippets": int(snippets),
         "num_frames": int(num_frames),
+        "num_windows": int(num_windows),
         "seed": int(seed),
     }
     _pack(shards, folder, spec, header, cut, on_error)
@@ -110,6 +121,12 @@ def read_header(folder) -> dict:
     return header
 
 
+def row_shape(header) -> tuple[int, ...]:
+    """Of the frames of a row: `(T,)`, or `(N, T)` of a bag."""
+    windows = header["num_windows"]
+    return (windows,) * (windows > 0) + (header["num_frames"],)
+
+
 def pair(folder, shard: str) -> list[Path]:
     """The files of a shard: its table and its frames.
 
@@ -126,7 +143,8 @@ def _pack(shards, folder, spec, header, cut, on_error) -> None:
     folder, problems = Path(folder), problem_list(on_error)
     paths = as_paths(shards)
     shards = [p if "://" in p else os.path.abspath(p) for p in paths]
-    _begin(folder, {"context": 0, **header, "spec": vars(spec)}, shards)
+    header = {"context": 0, "num_windows": 0, **header, "spec": vars(spec)}
+    _begin(folder, header, shards)
     bar = keras.utils.Progbar(len(shards), unit_name="shard")
     for number, shard in enumerate(shards, 1):
         files = pair(folder, shard)
@@ -163,16 +181,17 @@ def _arrays(shard, spec, header, cut, problems):
     """The table and the frames of a shard.
 
     A row of the table tells of a row of frames that they are `start` to
-    `start + T` of a video, of which those outside of 0 to `num_frames` do not
-    exist and are zeros; and its `targets`: pairs of a class, -1 where there
-    are fewer, and 1 yes or 0 no.
+    `start + T` of a video, of a bag for each window, of which those outside of
+    0 to `num_frames` do not exist and are zeros; and its `targets`: pairs of a
+    class, -1 where there are fewer, and 1 yes or 0 no.
     """
-    rows, length = [], header["num_frames"]
+    rows, shape = [], row_shape(header)
     classes = header.get("num_classes"), header.get("class_ids")
     for video in read_shard(shard, spec, *classes, problems=problems):
         count = len(video.frames)
         for number, (start, targets) in enumerate(cut(video)):
-            index = start + np.arange(length)
+            start = np.atleast_1d(start)
+            index = (start[:, None] + np.arange(shape[-1])).reshape(shape)
             window = video.frames.take(index, axis=0, mode="clip")
             window[(index < 0) | (index >= count)] = 0
             row = video.video_id, start, count, targets
@@ -186,7 +205,8 @@ def _arrays(shard, spec, header, cut, problems):
     for *_, targets in table:
         targets.extend([(-1, 0)] * (width - len(targets)))
     names = "video_id", "start", "num_frames", "targets"
-    formats = f"S{longest}", "<i8", "<i4", f"({width},2)<i4"
+    windows = header["num_windows"] or 1
+    formats = f"S{longest}", f"({windows},)<i8", "<i4", f"({width},2)<i4"
     dtype = list(zip(names, formats, strict=True))
     frames = np.array([window for _, window, _ in rows], np.uint8)
-    return np.array(table, dtype), frames.reshape(-1, length, spec.dim)
+    return np.array(table, dtype), frames.reshape(-1, *shape, spec.dim)

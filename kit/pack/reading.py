@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.data.reading import quiet_options
-from kit.pack.packing import pair, read_header
+from kit.pack.packing import pair, read_header, row_shape
 from kit.ranking.table import check_classes
 from kit.spec import FrameSpec
 from kit.splits import EVERY_VIDEO
@@ -99,7 +99,7 @@ class Pack:
         self.spec, self.context = FrameSpec(**header["spec"]), header["context"]
         # What targets hold of classes of which the pack says nothing.
         self._fill = -1 if header["kind"] == "segments" else 0
-        self._shape = header["num_frames"], self.spec.dim
+        self._shape = *row_shape(header), self.spec.dim
         self._files = [pair(folder, shard) for shard in header["shards"]]
         # Rows are numbered through all shards.
         shards = zip(*map(self._describe, self._files), strict=True)
@@ -112,7 +112,7 @@ class Pack:
         self._offsets = np.cumsum(sizes) - sizes
         ids, starts, counts = self._table
         self._rows = np.flatnonzero(part.select(ids))
-        visible = starts + self.context < counts
+        visible = starts[:, 0] + self.context < counts
         self._visible = self._rows[visible[self._rows]]
         if not len(self._visible):
             raise ValueError(
@@ -135,8 +135,8 @@ class Pack:
 
         Returns:
             A `tf.data.Dataset` of exactly `steps` batches `(inputs, targets)`:
-            inputs `frames` uint8 `(B, T, D)` and `mask` bool `(B, T)`, targets
-            int8 `(B, C)`.
+            inputs `frames` uint8 `(B, T, D)` and `mask` bool `(B, T)`, of bags
+            `(B, N, T, D)` and `(B, N, T)`, targets int8 `(B, C)`.
         """
         import tensorflow as tf
 
@@ -150,7 +150,7 @@ class Pack:
 
         def load(number):
             arrays = tf.numpy_function(make, [number], types)
-            rows = self._shape, self._shape[:1], (self._width,)
+            rows = self._shape, self._shape[:-1], (self._width,)
             shapes = [(*shape, *row) for row in rows]
             frames, mask, targets = map(tf.reshape, arrays, shapes)
             return {"frames": frames, "mask": mask}, targets
@@ -170,7 +170,7 @@ class Pack:
         frames, mask, targets = self._read(self._rows)
         ids, starts, _ = (column[self._rows] for column in self._table)
         inputs = {"frames": frames, "mask": mask}
-        return Rated(inputs, targets, ids, starts + self.context)
+        return Rated(inputs, targets, ids, starts[:, 0] + self.context)
 
     def _open(self, files):
         """The table and the frames of a shard, not yet read."""
@@ -219,9 +219,10 @@ class Pack:
             row, column = np.nonzero(table["targets"][:, :, 0] >= 0)
             classes, scores = table["targets"][row, column].T
             targets[places[row], self._columns[classes]] = scores
-        _, starts, counts = self._table
-        frame = starts[rows, None] + np.arange(self._shape[0])
-        return frames, (frame >= 0) & (frame < counts[rows, None]), targets
+        _, starts, counts = (column[rows] for column in self._table)
+        frame = starts[:, :, None] + np.arange(self._shape[-2])  # (n, N, T)
+        mask = (frame >= 0) & (frame < counts[:, None, None])
+        return frames, mask.reshape(frames.shape[:-1]), targets
 
 
 def _aligned(shape, dtype):
