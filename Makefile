@@ -89,8 +89,9 @@ lint: $(VENV)/ready-lint
 bench: $(VENV)/ready-test
 	$(BIN)/python -m tests.benchmarks $(FLAGS)
 
-notebooks: $(VENV)/ready
-	$(BIN)/python -m jupytext --to ipynb --update notebooks/*.py
+# Runs the notebooks on the sample, and keeps what they show.
+notebooks: $(VENV)/ready-test
+	$(BIN)/python -m tests.execute_notebooks notebooks/*.py
 
 # OWNER is your name on Kaggle; DATA=owner/name,... attaches more data sets, and
 # DATA=sample none, so that the notebooks simulate their data.

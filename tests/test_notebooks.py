@@ -28,18 +28,25 @@ def story(path):
     return " ".join(" ".join(texts).split())
 
 
-def test_there_are_five():
+def test_there_are_five_and_they_are_small_enough_to_load():
+    files = [path.with_suffix(".ipynb") for path in SCRIPTS]
+    assert sum(path.stat().st_size for path in files) < 3e6
     assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05"]
 
 
 @each
-def test_a_pair_is_in_sync_and_has_no_outputs(path):
+def test_a_pair_says_the_same_and_shows_one_run_from_top_to_bottom(path):
     source = jupytext.read(path)
     generated = jupytext.read(path.with_suffix(".ipynb"))
     compare_notebooks(generated, source, fmt="py:percent")
-    for cell in generated.cells:
-        if cell.cell_type == "code":
-            assert cell.outputs == [] and cell.execution_count is None
+    code = [cell for cell in generated.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [*range(1, len(code) + 1)]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert [o for o in outputs if "image/png" in o.get("data", {})]
+    text = "".join(output.get("text", "") for output in outputs)
+    # No bar, no warning, and no place of the machine that it ran on.
+    assert not re.search("\u2501|Warning|WARNING|(?<![\\w.])/[a-z]+/", text)
     assert "text_representation" not in str(generated.metadata)
 
 
