@@ -29,7 +29,7 @@ def training_model(model: keras.Model) -> keras.Model:
 
 
 def multiple_instance(
-    model: keras.Model, num_windows: int, pooling: str = "linear_softmax"
+    model: keras.Model, num_windows: int = 8, pooling: str = "linear_softmax"
 ) -> keras.Model:
     """The model to train on videos as bags of windows, in place of `model`.
 
