@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import metrics, submission
-from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv
+from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv, out_of_fold
 from kit.ranking import Ranking
 from tests.test_metrics import rated
+from tests.test_notebooks import SCRIPTS, code_of
 from tests.test_ranking import listed
 
 
@@ -246,44 +247,82 @@ def test_agreement_is_spearmans_within_classes_by_hand():
     np.testing.assert_allclose(agreement, [[1, expected], [expected, 1]])
 
 
-def test_cross_fitting_scores_videos_that_did_not_choose():
+def best_single(chooser):
+    return max(np.eye(4), key=chooser)
+
+
+def test_cross_fitting_chooses_on_videos_outside_the_fold():
     members, ratings = world(3)
-    local_map, singles = LocalMap(members, ratings), np.eye(4)
-
-    def best_single(chooser):
-        return max(singles, key=chooser)
-
+    local_map = LocalMap(members, ratings)
     table = cross_fit(local_map, best_single, folds=3, seed=1)
     videos = np.concatenate(table["videos"])
     assert sorted(videos) == sorted(set(ratings["video_id"]))
     for fold in table.itertuples():
-        inside = ratings["video_id"].isin(fold.videos)
-        chosen, judged = (
-            [metrics.mean_average_precision(m, part) for m in members]
-            for part in (ratings[~inside], ratings[inside])
-        )
-        best = np.argmax(chosen)
-        assert fold.weights.tolist() == singles[best].tolist()
-        assert fold.chosen == pytest.approx(chosen[best])
-        assert fold.judged == pytest.approx(judged[best])
+        outside = ratings[~ratings["video_id"].isin(fold.videos)]
+        chosen = [metrics.mean_average_precision(m, outside) for m in members]
+        assert np.argmax(fold.weights) == np.argmax(chosen)
     again = cross_fit(local_map, best_single, folds=3, seed=1)
-    pd.testing.assert_frame_equal(
-        table.drop(columns="videos"), again.drop(columns="videos")
+    assert np.array_equal(
+        np.stack(table["weights"]), np.stack(again["weights"])
     )
     for folds in (1, 41):
         with pytest.raises(ValueError, match=f"folds={folds} for 40 videos"):
             cross_fit(local_map, best_single, folds=folds)
 
 
-def test_folds_join_to_one_list_for_the_bootstrap():
-    # With the same weights everywhere the joined list is the fused one.
-    members, ratings = world(3)
-    table = cross_fit(LocalMap(members, ratings), lambda _: [1, 1, 2, 2])
-    joined = Ranking.merge(
-        fuse([fuse(members, fold.weights)], [1]).restrict(fold.videos)
-        for fold in table.itertuples()
+@pytest.mark.parametrize("method", ["rank", "mean", "logit"])
+@pytest.mark.parametrize("levels", [1, 8])  # with and without many ties
+def test_a_list_out_of_folds_keeps_the_places_of_each_fold(method, levels):
+    members, ratings = world(3, levels=levels, k=150)
+    local_map = LocalMap(members, ratings, method=method)
+    videos = cross_fit(local_map, best_single, folds=3)["videos"]
+    weights = [[0, 0, 1, 0], [3, 1, 0, 0], [1, 1, 1, 1]]
+    joined = out_of_fold(local_map, videos, weights)
+    fused = [fuse(members, own, method=method) for own in weights]
+    for class_id, part in ratings.groupby("label"):
+        pairs = {
+            (str(video).encode(), start)
+            for video, start in zip(
+                part["video_id"], part["start"], strict=True
+            )
+        }
+        entries = []
+        for ranking, inside in zip(fused, videos, strict=True):
+            own = [s for s in listed(ranking, class_id) if s in pairs]
+            entries += [
+                (place, segment)
+                for place, segment in enumerate(own)
+                if segment[0].decode() in inside
+            ]
+        assert listed(joined, class_id) == [s for _, s in sorted(entries)]
+    # With the same weights everywhere it scores as the fused list does.
+    same = out_of_fold(local_map, videos, [[1, 0, 2, 2]] * 3)
+    expected = local_map([1, 0, 2, 2])
+    assert metrics.mean_average_precision(same, ratings) == expected
+    for wrong in (videos[:2], [videos[0], *videos[:2]]):
+        with pytest.raises(ValueError, match="each rated video once.* times"):
+            out_of_fold(local_map, wrong, weights[: len(wrong)])
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "wins"),
+    [(0.0, 0.0, False), (0.01, 0.02, False), (-0.1, 0.02, False)]
+    + [(0.02, 0.02, False), (0.1, 0.02, True)],
+)
+def test_the_notebook_ships_equal_weights_unless_others_win(gain, error, wins):
+    cells = [cell.source for cell in code_of(SCRIPTS[4])]
+    rule = {}
+    exec(next(cell for cell in cells if "def shipped_row" in cell), rule)
+    rows = [("logit", "equal weights"), ("rank", "equal weights")]
+    rows += [("rank", "searched"), ("logit", "half way to equal")]
+    table = pd.DataFrame(
+        {
+            "cross-fitted": [0.5, 0.5, 0.5 + gain, 0.6],
+            "gain": [0, 0, gain, 0.1],
+            "error": [0, 0, error, 0.2],
+        },
+        index=pd.MultiIndex.from_tuples(rows),
     )
-    fused = fuse(members, [1, 1, 2, 2])
-    for class_id in fused.class_ids:
-        assert listed(joined, class_id) == listed(fused, class_id)
-    assert metrics.bootstrap(joined, ratings, fused, num_samples=9) == (0, 0, 0)
+    default = rule["default_row"](table["cross-fitted"])
+    assert default == rows[0]  # of equal ones the first, however high others
+    assert rule["shipped_row"](table, default) == rows[2 if wins else 0]

@@ -5,4 +5,4 @@ hold-out (section 6 of the paper), for a search such as `skopt.gp_minimize`.
 """
 
 from kit.ensemble.fusion import fuse, fuse_csv
-from kit.ensemble.local_map import LocalMap, cross_fit
+from kit.ensemble.local_map import LocalMap, cross_fit, out_of_fold

@@ -5,7 +5,8 @@ import pandas as pd
 
 from kit.ensemble import fusion
 from kit.metrics.precision import rated_pairs
-from kit.ranking.table import K
+from kit.ranking import Ranking
+from kit.ranking.table import K, as_ids, one_table
 
 
 class LocalMap:
@@ -76,6 +77,10 @@ class LocalMap:
 
     def precisions(self, weights) -> np.ndarray:
         """AP `(C,)` of each of `class_ids`; NaN without positives."""
+        return self.pairs.precisions(self.order(weights))
+
+    def order(self, weights) -> np.ndarray:
+        """Which of `pairs` the fused list holds, by class, best first."""
         pairs = self.pairs
         weights = fusion.check_weights(weights, len(self.ranks))
         # The sums of `fuse`, in its order: equal to the last bit.
@@ -87,7 +92,7 @@ class LocalMap:
         total += base[pairs.column]
         listed = (self.ranks[weights > 0] > 0).any(axis=0)
         order = np.lexsort((-total.astype(np.float32), pairs.column))
-        return pairs.precisions(order[listed[order]])
+        return order[listed[order]]
 
     def only(self, video_ids) -> "LocalMap":
         """The same lists and classes, scored on these videos only."""
@@ -112,7 +117,7 @@ class LocalMap:
 def cross_fit(
     local_map: LocalMap, choose, folds: int = 2, seed: int = 0
 ) -> pd.DataFrame:
-    """Scores a way to choose weights on videos that had no say in them.
+    """Chooses weights for videos that have no say in them.
 
     Args:
         local_map: Of all videos.
@@ -121,17 +126,10 @@ def cross_fit(
             chosen on the videos outside it.
 
     Returns:
-        A row a fold: its `videos`, the `weights`, and their MAP on the videos
-        that chose them (`chosen`) and on those of the fold (`judged`).
+        A row a fold: its `videos` and the `weights`, for `out_of_fold`.
 
-    Example: one list in which no video had a say in its weights, for
-    `kit.metrics.bootstrap`.  Fused alone, a list has the scores 1 / place,
-    which can be compared.
-
-    >>> Ranking.merge(  # doctest: +SKIP
-    ...     fuse([fuse(rankings, fold.weights)], [1]).restrict(fold.videos)
-    ...     for fold in table.itertuples()
-    ... )
+    Raises:
+        ValueError: For unusable weights, or more folds than videos.
     """
     videos = np.unique(local_map.ratings["video_id"])
     if not 2 <= folds <= len(videos):
@@ -143,8 +141,50 @@ def cross_fit(
     rows = []
     for fold in range(folds):
         inside = shuffled[fold::folds]
-        chooser = local_map.only(np.setdiff1d(videos, inside))
-        weights = fusion.check_weights(choose(chooser), len(local_map.rankings))
-        judge = local_map.only(inside)
-        rows.append((inside, weights, chooser(weights), judge(weights)))
-    return pd.DataFrame(rows, columns=["videos", "weights", "chosen", "judged"])
+        weights = choose(local_map.only(np.setdiff1d(videos, inside)))
+        weights = fusion.check_weights(weights, len(local_map.rankings))
+        rows.append((inside, weights))
+    return pd.DataFrame(rows, columns=["videos", "weights"])
+
+
+def out_of_fold(local_map: LocalMap, videos, weights) -> Ranking:
+    """One list of the rated pairs, each placed by the weights of its fold.
+
+    A MAP is no mean over videos, so folds are not scored one by one.  The
+    weights of each fold fuse all pairs, and those of its videos keep the
+    place that they have there.
+
+    Args:
+        local_map: Of all videos; says what is fused, and how.
+        videos, weights: Of each fold, as `cross_fit` has them.
+
+    Returns:
+        A ranking for `kit.metrics`, without scores; pairs of the same place
+        stand in the order of `(video_id, start)`.
+
+    Raises:
+        ValueError: For unusable weights, or where the folds do not hold each
+            video once.
+    """
+    pairs = local_map.pairs
+    place = np.zeros(len(pairs.column), int)  # 0: not listed
+    times = np.zeros(len(pairs.column), int)
+    for own_videos, own_weights in zip(videos, weights, strict=True):
+        inside = np.isin(pairs.video_ids, as_ids(own_videos))
+        order = local_map.order(own_weights)
+        column = pairs.column[order]
+        own = np.arange(1, len(order) + 1) - np.searchsorted(column, column)
+        place[order] = np.where(inside[order], own, place[order])
+        times += inside
+    if (times != 1).any():
+        raise ValueError(
+            "Folds must hold each rated video once; take those of `cross_fit`. "
+            f"Received: {pairs.video_ids[times != 1][0]!r} "
+            f"{times[times != 1][0]} times"
+        )
+    order = pairs.listed(place)
+    offsets = np.searchsorted(
+        pairs.column[order], np.arange(len(pairs.class_ids) + 1)
+    )
+    *table, (rows,) = one_table([(pairs.video_ids, pairs.starts)])
+    return Ranking(pairs.class_ids, *table, offsets, rows[order])
