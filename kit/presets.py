@@ -110,7 +110,7 @@ OURS = {
         title=f"{member.title}, bags",
         num_frames=YOUTUBE_8M.segment_frames,
         published=None,
-        num_windows=4,
+        num_windows=8,
     )
     for name, member in MEMBERS.items()
 }

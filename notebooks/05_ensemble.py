@@ -77,7 +77,8 @@ scores = scores.set_index(["member", "measure"])
 # %%
 if members == "all":
     ranked = scores.index.get_level_values("member")
-    members = ", ".join(name for name in presets.MEMBERS if name in ranked)
+    known = presets.MEMBERS | presets.OURS
+    members = ", ".join(name for name in known if name in ranked)
 names = presets.parse_members(members)
 rankings = {
     split: [

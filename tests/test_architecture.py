@@ -31,7 +31,7 @@ KERAS = {"layers", "models", "losses"}
 LAZY = {"tensorflow", "jax", "skopt", "IPython", "google"}
 NEVER = {"notebooks", "tests", "pickle", "dill"}
 
-MOST_LINES = 4_700  # of code in the kit
+MOST_LINES = 5_000  # of code in the kit, what goes past the paper included
 MOST_FUNCTION_LINES = 40  # without the docstring
 MOST_PARAMETERS = 10  # hyper-parameters of layers and builders apart
 MOST_TEST_LINES, MOST_BENCHMARK_LINES = 7_700, 1_160

@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_model(name):
 def test_what_a_training_example_has():
     contiguous = {"num_frames": 5, "contiguous": True, "num_windows": None}
     assert presets.sampling("BERTMean") == contiguous
-    bag = contiguous | {"num_windows": 4}
+    bag = contiguous | {"num_windows": 8}
     assert presets.sampling("BagMixNeXtVLAD-300", "tiny") == bag
     spec = FrameSpec(rgb=8, audio=0, max_frames=12, segment_frames=4)
     for arguments, expected in (
