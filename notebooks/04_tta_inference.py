@@ -406,6 +406,31 @@ known_names.to_csv(folder / "names.csv", index_label="class_id")
 table.to_csv(output_dir / "scores.csv")
 
 # %% [markdown]
+# ## Right and wrong
+#
+# The ten segments of the test split that the best member ranks highest for one
+# class, five frames each.
+
+# %%
+if simulated:
+    ranking = rankings[best, "test", "+ TTA"]
+    rows = ranking.indices(disputed)[:10]
+    ids, starts = ranking.video_ids[rows].astype(str), ranking.starts[rows]
+    found = list(zip(ids, starts.tolist(), strict=True))
+    truth = answers["test truth"].set_index(["video_id", "start"])
+    right = truth.loc[truth["label"] == disputed, "score"].loc[found] == 1
+    clips = [
+        sample.film(data_dir, video_id)[0][start:][: spec.segment_frames]
+        for video_id, start in found
+    ]
+    figure = plots.answers(clips, right, concept)
+    plots.show(figure, output_dir, "04_answers")
+    print(f"{best}: {right.sum()} of {len(right)} show it")
+
+# %% [markdown]
+# A wrong answer is worth a look: another digit of the same shape, a sound that
+# one cannot see, or a concept that fills less than half of the segment.
+#
 # ## One video
 #
 # The curve is what the model says about each segment; the shading is what was

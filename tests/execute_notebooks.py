@@ -1,7 +1,7 @@
 """Runs the notebooks on the sample, one after the other, and keeps outputs.
 
-`make notebooks` calls it.  Lines of progress bars are left out: they tell how
-long this machine took, and nothing else.
+`make notebooks` calls it.  Sounds are left out, being large, and lines of
+progress bars, which tell how long one machine took and nothing else.
 """
 
 import sys
@@ -12,6 +12,17 @@ import nbformat
 from nbclient import NotebookClient
 
 BAR = "\u2501"  # the bars of Keras are made of it
+
+
+def quiet(output):
+    """An output without bars; None for a sound, or where nothing is left."""
+    if "<audio" in output.get("data", {}).get("text/html", ""):
+        return None
+    if output.output_type == "stream":
+        lines = output.text.splitlines(keepends=True)
+        output.text = "".join(line for line in lines if BAR not in line)
+        return output if output.text.strip() else None
+    return output
 
 
 def execute(path: Path) -> None:
@@ -27,10 +38,8 @@ def execute(path: Path) -> None:
         resources={"metadata": {"path": path.parent}},
     ).execute()
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            lines = output.get("text", "").splitlines(keepends=True)
-            if lines:
-                output["text"] = "".join(x for x in lines if BAR not in x)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in map(quiet, cell.outputs) if o]
     nbformat.write(notebook, path.with_suffix(".ipynb"))
 
 

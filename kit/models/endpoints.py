@@ -39,7 +39,7 @@ class FrameModel(keras.Model):
                     "Frames must be the bytes of the records, which the model "
                     "dequantises itself: pass uint8. Floats between -2 and 2 "
                     "become bytes again by `(x - OFFSET) / SCALE`, rounded, "
-                    "with the numbers of `kit.layers.frames`. "
+                    "with the numbers of `kit.spec`. "
                     f"Received: {name}.dtype={dtype}"
                 )
         return super().call(inputs, training=training, mask=mask)

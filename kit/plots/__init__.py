@@ -13,4 +13,11 @@ from kit.plots.fusion import (
 )
 from kit.plots.members import attention, experts, gains, learning_curves
 from kit.plots.style import COLOURS, show
-from kit.plots.video import assignment, film, shifts, timeline, video_strip
+from kit.plots.video import (
+    answers,
+    assignment,
+    film,
+    shifts,
+    timeline,
+    video_strip,
+)
