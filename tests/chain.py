@@ -5,11 +5,12 @@ only smokes; each reads what the one before it left.  `python -m tests.chain
 --twice ...` runs each cell twice.
 """
 
-import os
-import subprocess
 import sys
+from pathlib import Path
 
 import jupytext
+
+from tests.processes import python
 
 MEMBERS = ("BERTMean", "GatedNetVLAD")
 SMALL = ["--members", ", ".join(MEMBERS), "--batch-size", "16"]
@@ -20,22 +21,27 @@ FLAGS = {
     "04_tta_inference": SMALL[:2],
     "05_ensemble": ["--evaluations", "12"],
 }
+SCRIPTS = [Path(f"notebooks/{name}.py") for name in FLAGS]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg"}
 
 
-def command(*arguments):
-    """What a test starts to run notebooks, all five by default."""
-    return [sys.executable, "-m", "tests.chain", *map(str, arguments)]
+def code_of(path):
+    """The code cells of a notebook."""
+    cells = jupytext.read(path).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
 
 
-def run(*arguments):
-    """Runs notebooks in a process of their own, and waits for it."""
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        env={**os.environ, **QUIET},
-    )
+def parameters(path):
+    """What the first code cell of a notebook sets."""
+    values = {}
+    exec(code_of(path)[0].source, values)
+    del values["__builtins__"]
+    return values
+
+
+def run(*arguments, **options):
+    """Runs notebooks, all five by default, in a process of their own."""
+    return python("-m", "tests.chain", *arguments, **QUIET, **options)
 
 
 def flags(name, sample, output):
@@ -52,12 +58,11 @@ def main(*arguments):
         path = f"notebooks/{name}.py"
         sys.argv = [path, *flags(name, sample, output)]
         scope = {"__name__": "__main__", "__file__": path}
-        for cell in jupytext.read(path).cells:
+        for cell in code_of(path):
             # The command line has flags for the types that it finds.
             once = "runtime.flags" in cell.source
             for _ in range(1 if once else times):
-                if cell.cell_type == "code":
-                    exec(compile(cell.source, path, "exec"), scope)
+                exec(compile(cell.source, path, "exec"), scope)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 
 from kit import data, submission
 from tests import chain
+from tests.processes import python
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,6 @@ def finished(sample, tmp_path_factory):
     """
     output, started = tmp_path_factory.mktemp("chain"), time.monotonic()
     done = chain.run(sample, output)
-    assert done.returncode == 0, done.stdout + done.stderr
     return output, done, time.monotonic() - started
 
 
@@ -54,39 +54,27 @@ def test_it_leaves_the_workspace_of_the_design(finished):
     assert not [name for name in names if name.startswith(left)]
 
 
-def test_it_ends_with_a_table_of_every_member_and_measure(finished):
+def test_it_ends_with_a_table_of_all_and_prints_no_warning(finished):
     output, done, _ = finished
     table = done.stdout.split("== 05_ensemble")[1]
-    for word in (
-        *chain.MEMBERS,
-        "Logistic",
-        "Oracle",
-        "Ensemble",
-        "test truth",
-    ):
+    others = ("Logistic", "Oracle", "Ensemble", "test truth")
+    for word in (*chain.MEMBERS, *others):
         assert word in table
     assert done.stdout.count("SIMULATED") == 5
     about = json.loads((output / "BERTMean/finetune/about.json").read_text())
     assert about["member"] == "BERTMean" and about["seed"] == 3
-
-
-def test_it_prints_no_warning(finished):
-    _, done, _ = finished
-    lines = [x for x in done.stderr.splitlines() if "arning" in x]
-    assert not lines
+    assert not [x for x in done.stderr.splitlines() if "arning" in x]
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_gives_the_same_submission(
-    finished, sample, tmp_path
-):
+def test_killed_at_any_moment_it_submits_the_same(finished, sample, tmp_path):
     """With SIGKILL, and at the end with each cell run twice."""
     output, _, seconds = finished
     names = list(chain.FLAGS)[1:]
     moment = random.Random(os.getpid())
     for _ in range(3):
         process = subprocess.Popen(
-            chain.command(sample, tmp_path, *names),
+            [sys.executable, "-m", "tests.chain", sample, tmp_path, *names],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **chain.QUIET},
@@ -98,29 +86,20 @@ def test_killed_at_random_moments_it_gives_the_same_submission(
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-    done = chain.run("--twice", sample, tmp_path, *names)
-    assert done.returncode == 0, done.stderr
-    same_submissions(output, tmp_path)
-
-
-def same_submissions(one, two):
-    paths = sorted(
-        path.relative_to(one) for path in one.rglob("submission.csv")
-    )
+    chain.run("--twice", sample, tmp_path, *names)
+    paths = list(output.rglob("submission.csv"))
     assert len(paths) == 2
     for path in paths:
-        assert (one / path).read_bytes() == (two / path).read_bytes()
+        again = tmp_path / path.relative_to(output)
+        assert again.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.slow
-def test_it_goes_on_from_a_read_only_copy_in_a_workspace_of_its_own(
-    finished, sample, tmp_path
-):
+def test_it_goes_on_elsewhere_from_a_read_only_copy(finished, sample, tmp_path):
     output, _, _ = finished
     attached = tmp_path / "input" / "notebooks" / "me" / "before" / "outputs"
-    shutil.copytree(
-        output, attached, ignore=shutil.ignore_patterns("ensemble", "figures")
-    )
+    left_out = shutil.ignore_patterns("ensemble", "figures")
+    shutil.copytree(output, attached, ignore=left_out)
     for path in attached.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
     code = (
@@ -129,29 +108,18 @@ def test_it_goes_on_from_a_read_only_copy_in_a_workspace_of_its_own(
         f"chain.main({str(sample)!r}, {str(tmp_path / 'mine')!r},"
         "'03_finetune', '04_tta_inference', '05_ensemble')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **chain.QUIET},
-    )
-    assert done.returncode == 0, done.stderr
-    one, two = (
-        folder / "ensemble" / "submission.csv"
-        for folder in (output, tmp_path / "mine")
-    )
-    assert one.read_bytes() == two.read_bytes()
+    python("-c", code, **chain.QUIET)
+    path = "ensemble/submission.csv"
+    again = tmp_path / "mine" / path
+    assert again.read_bytes() == (output / path).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("name", "missing"),
     [("03_finetune", 2), ("04_tta_inference", 3), ("05_ensemble", 4)],
 )
-def test_a_notebook_before_the_one_it_needs_says_which(
-    name, missing, sample, tmp_path
-):
-    done = chain.run(sample, tmp_path, name)
-    assert done.returncode == 1
+def test_a_notebook_says_which_one_it_needs(name, missing, sample, tmp_path):
+    done = chain.run(sample, tmp_path, name, returncode=1)
     assert f"made by notebook {missing}" in done.stderr.splitlines()[-1]
 
 
@@ -162,13 +130,8 @@ def test_a_notebook_before_the_one_it_needs_says_which(
         ("03_finetune", "--holdout-fraction=0.2", "holdout was"),
     ],
 )
-def test_what_does_not_fit_the_data_or_pre_training_is_refused(
-    name, flag, words, finished, sample
-):
+def test_flags_that_do_not_fit_are_refused(name, flag, words, finished, sample):
     script = f"notebooks/{name}.py"
     flags = [*chain.flags(name, sample, finished[0]), flag]
-    done = subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True
-    )
-    assert done.returncode == 1
+    done = python(script, *flags, returncode=1)
     assert words in done.stdout + done.stderr

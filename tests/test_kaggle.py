@@ -5,8 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
@@ -16,9 +14,10 @@ import pytest
 
 from kit import submission
 from kit.runtime import kaggle
+from tests.chain import FLAGS, MEMBERS
+from tests.processes import python, run
 
-SCRIPTS = sorted(Path("notebooks").glob("*.py"))
-NAMES = [path.stem for path in SCRIPTS]
+NAMES = list(FLAGS)
 
 
 @pytest.fixture
@@ -37,24 +36,10 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
 
 
-def run(command, folder, **environment):
-    """What a process printed."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
-    tmp_path, offline
-):
-    command = [sys.executable, "-m", "kit.runtime.kaggle", "me", "a/b, c/d"]
-    printed = run(command, tmp_path, PYTHONPATH=os.getcwd())
+def test_the_folder_holds_the_kit_and_a_chain_of_notebooks(tmp_path, offline):
+    command = ["-m", "kit.runtime.kaggle", "me", "a/b, c/d"]
+    done = python(*command, folder=tmp_path, PYTHONPATH=os.getcwd())
+    printed = done.stdout
     (kit,) = re.findall(r"datasets create -p (\S+) --dir-mode", printed)
     pushed = re.findall(r"kernels push -p (\S+) --timeout 43200", printed)
     kit, *places = (tmp_path / place for place in (kit, *pushed))
@@ -88,9 +73,7 @@ def test_the_folder_holds_the_kit_and_five_notebooks_in_a_chain(
     assert re.findall(r"kernels status (\S+)", printed) == before
 
 
-def test_an_older_folder_is_replaced_and_stays_where_building_fails(
-    tmp_path, monkeypatch
-):
+def test_an_older_folder_stays_only_where_building_fails(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("no network")
 
@@ -133,7 +116,6 @@ import kit
 print("kit:", kit.__file__)
 print("skopt:", getattr(sys.modules.get("skopt"), "__file__", None))
 """
-MEMBERS = ["BERTMean", "GatedNetVLAD"]
 # What makes the chain quick, of the parameters that a notebook has.
 QUICK = {
     "members": ", ".join(MEMBERS),
@@ -205,15 +187,13 @@ def run_kernel(python, notebook, root):
         PYTHONPATH="",
         MPLBACKEND="Agg",
         KAGGLE_KERNEL_RUN_TYPE="Batch",
-    )
+    ).stdout
     assert listing(root / "input") == before
     return printed
 
 
 @pytest.mark.slow
-def test_the_notebooks_run_on_kaggle_in_a_chain(
-    tmp_path, image, sample, offline
-):
+def test_the_notebooks_run_on_kaggle(tmp_path, image, sample, offline):
     root, packed = tmp_path / "kaggle", tmp_path / "packed"
     kernels = kaggle.pack("me", ["you/test"], packed)
     kit = root / "input" / "datasets" / "me" / kaggle.KIT
@@ -254,9 +234,7 @@ print("data:", runtime.find_data("find", ".", 0))
 
 
 @pytest.mark.slow
-def test_on_colab_the_kit_and_the_data_on_drive_are_found(
-    tmp_path, image, sample, offline
-):
+def test_colab_finds_kit_and_data_on_drive(tmp_path, image, sample, offline):
     root = tmp_path / "content"
     drive = root / "drive" / "MyDrive"
     kaggle.pack("me", ["sample"], tmp_path / "packed")
@@ -266,8 +244,8 @@ def test_on_colab_the_kit_and_the_data_on_drive_are_found(
     shutil.copytree("notebooks", root / "opened")
     move("/content", root, root)
     notebook = root / "opened" / "05_ensemble.ipynb"
-    printed = run([image, "-c", COLAB, notebook], root, PYTHONPATH="")
-    kit, skopt, data = printed.strip().splitlines()[-3:]
+    done = run([image, "-c", COLAB, notebook], root, PYTHONPATH="")
+    kit, skopt, data = done.stdout.strip().splitlines()[-3:]
     assert kit == f"kit: {drive}/{kaggle.KIT}/kit/__init__.py"
     assert f"{drive}/{kaggle.KIT}/scikit_optimize-" in skopt
     for split in ("train", "validate"):

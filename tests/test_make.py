@@ -1,12 +1,11 @@
 """What make hands on arrives as it was given."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-NOTEBOOKS = [str(path) for path in sorted(Path("notebooks").glob("*.py"))]
+from tests import processes
+from tests.chain import SCRIPTS, parameters
+
+NOTEBOOKS = list(map(str, SCRIPTS))
 # Tells what it is called with, and runs a make, as tests do.
 PYTHON = """#!/bin/sh
 for word; do printf '[%s]' "$word"; done; echo
@@ -15,8 +14,10 @@ if [ "$2" = pytest ]; then make --no-print-directory --dry-run bench; fi
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(tmp_path, monkeypatch):
     """Runs make in an environment that is ready, with a Python that tells."""
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "bin").mkdir()
     for name in ("ready", "ready-test"):
         (tmp_path / name).touch()
@@ -25,50 +26,32 @@ def make(tmp_path):
     python.chmod(0o755)
 
     def run(*arguments, **environment):
-        names = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
-        kept = {k: v for k, v in os.environ.items() if k not in names}
-        done = subprocess.run(
-            ["make", "--no-print-directory", f"VENV={tmp_path}", *arguments],
-            capture_output=True,
-            text=True,
-            env=kept | environment,
-        )
-        assert done.returncode == 0, done.stderr
+        command = ["make", "--no-print-directory", f"VENV={tmp_path}"]
+        done = processes.run([*command, *arguments], **environment)
         return done.stdout.splitlines()
 
     return run
 
 
 def test_the_demo_runs_every_notebook_with_what_it_was_given(make):
-    given = [
-        "DATA=shards, v2",
-        "MEMBERS=A, B",
-        "OUTPUT=$HOME/my 'out'",
-        "SEED=7",
-    ]
+    given = ["DATA=shards, v2", "MEMBERS=A, B", "OUTPUT=$HOME/my 'out'"]
+    given += ["SEED=7"]
     lines = [line for line in make("demo", *given) if line.startswith("[")]
     assert [line[1:].split("]")[0] for line in lines] == NOTEBOOKS
     for line, path in zip(lines, NOTEBOOKS, strict=True):
-        text = Path(path).read_text()
         expected = f"[{path}][--output-dir][$HOME/my 'out'][--seed][7]"
-        if "\nmembers = " in text:
+        if "members" in parameters(path):
             expected += "[--members][A, B]"
-        if "\ndata_dir = " in text:
+        if "data_dir" in parameters(path):
             expected += "[--data-dir][shards, v2]"
         assert line == expected
 
 
 def test_the_demo_has_its_own_defaults_whatever_the_shell_has(make):
-    environment = {
-        "DATA": "/data",
-        "OUTPUT": "x",
-        "FLAGS": "-x",
-        "MEMBERS": "A",
-    }
-    lines = [line for line in make("demo", **environment) if "[" in line]
-    assert lines == [
-        f"[{path}][--output-dir][outputs][--seed][0]" for path in NOTEBOOKS
-    ]
+    others = {"DATA": "/data", "OUTPUT": "x", "FLAGS": "-x", "MEMBERS": "A"}
+    lines = [line for line in make("demo", **others) if "[" in line]
+    flags = "[--output-dir][outputs][--seed][0]"
+    assert lines == [f"[{path}]{flags}" for path in NOTEBOOKS]
 
 
 def test_flags_are_read_as_by_a_shell_and_go_no_further(make):

@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jupytext
@@ -10,16 +8,12 @@ import pytest
 from jupytext.compare import compare_notebooks
 
 from kit import presets
+from tests.chain import SCRIPTS, code_of, parameters
+from tests.processes import python
 
-SCRIPTS = sorted(Path("notebooks").glob("*.py"))
 NAMES = [path.stem for path in SCRIPTS]
 PAPER = "https://arxiv.org/abs/1912.01127"
 each = pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
-
-
-def code_of(path):
-    cells = jupytext.read(path).cells
-    return [cell for cell in cells if cell.cell_type == "code"]
 
 
 def story(path):
@@ -29,6 +23,7 @@ def story(path):
 
 
 def test_there_are_five_and_they_are_small_enough_to_load():
+    assert sorted(Path("notebooks").glob("*.py")) == SCRIPTS
     files = [path.with_suffix(".ipynb") for path in SCRIPTS]
     assert sum(path.stat().st_size for path in files) < 3e6
     assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05"]
@@ -54,11 +49,8 @@ def test_a_pair_says_the_same_and_shows_one_run_from_top_to_bottom(path):
 def test_the_first_code_cell_has_a_real_value_for_each_parameter(path):
     first = code_of(path)[0]
     assert first.metadata.get("tags") == ["parameters"]
-    values = {}
-    exec(first.source, values)
-    del values["__builtins__"]
-    assert values
-    for name, value in values.items():
+    assert parameters(path)
+    for name, value in parameters(path).items():
         assert isinstance(value, str | int | float), name
         assert re.search(rf"^{name} = ", first.source, re.M)
         comment = rf"^{name} = (?:.*\\\n)?.*?  # \S"
@@ -68,8 +60,7 @@ def test_the_first_code_cell_has_a_real_value_for_each_parameter(path):
 def test_the_same_parameter_has_the_same_value_in_every_notebook():
     values = {}
     for path in SCRIPTS:
-        cell = {}
-        exec(code_of(path)[0].source, cell)
+        cell = parameters(path)
         for name in ("data_dir", "output_dir", "seed", "holdout_fraction"):
             if name in cell:
                 values.setdefault(name, set()).add(cell[name])
@@ -78,9 +69,8 @@ def test_the_same_parameter_has_the_same_value_in_every_notebook():
 
 @pytest.mark.parametrize("path", SCRIPTS[1:4], ids=NAMES[1:4])
 def test_the_members_are_the_papers_nine(path):
-    cell = {}
-    exec(code_of(path)[0].source, cell)
-    assert presets.parse_members(cell["members"]) == list(presets.MEMBERS)
+    members = parameters(path)["members"]
+    assert presets.parse_members(members) == list(presets.MEMBERS)
 
 
 def test_the_cell_that_finds_the_kit_is_the_same_in_all():
@@ -102,10 +92,7 @@ def test_a_notebook_opens_with_its_promise_and_closes_with_what_is_next(path):
         assert promise in cells[0].source
     assert "**Learned**" in cells[-1].source
     assert "**Next**" in cells[-1].source
-
-
-@each
-def test_a_notebook_says_which_paper_where_it_first_speaks_of_it(path):
+    # It says which paper where it first speaks of it.
     text = story(path)
     assert PAPER in text[text.index("paper") :][:200]
 
@@ -135,16 +122,10 @@ def test_a_notebook_runs_in_jupyter_and_each_cell_twice(sample, tmp_path):
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook.cells = cells
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": "notebooks"}}
-    )
+    place = {"metadata": {"path": "notebooks"}}
+    client = nbclient.NotebookClient(notebook, timeout=300, resources=place)
     client.execute()
-    outputs = [
-        output
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    ]
+    outputs = sum((cell.get("outputs", []) for cell in notebook.cells), [])
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
     assert len(pictures) == 2 * 5
@@ -152,14 +133,9 @@ def test_a_notebook_runs_in_jupyter_and_each_cell_twice(sample, tmp_path):
 
 @pytest.mark.slow
 def test_papermill_sets_the_parameters(sample, tmp_path):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "papermill", "--log-output"),
-            *("notebooks/01_explore_data.ipynb", str(tmp_path / "run.ipynb")),
-            *("-p", "data_dir", sample, "-p", "output_dir", str(tmp_path)),
-        ],
-        capture_output=True,
-        text=True,
+    python(
+        *("-m", "papermill", "--log-output"),
+        *("notebooks/01_explore_data.ipynb", tmp_path / "run.ipynb"),
+        *("-p", "data_dir", sample, "-p", "output_dir", tmp_path),
     )
-    assert done.returncode == 0, done.stderr
     assert (tmp_path / "figures" / "01_video.png").exists()

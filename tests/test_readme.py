@@ -1,20 +1,19 @@
 """The README says what the code says, and all that it shows runs."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-import jupytext
 import numpy as np
 import pytest
 
 from kit import data, ensemble, presets, submission
 from kit.ranking import Ranking
 from kit.spec import FrameSpec
+from tests import processes
+from tests.chain import QUIET, SCRIPTS, parameters
 
 README = Path("README.md").read_text()
 CONTRIBUTING = Path("CONTRIBUTING.md").read_text()
@@ -26,7 +25,7 @@ ELSEWHERE = {
     "make demo": ("tests/test_make.py", 'make("demo", *given)'),
     "make test": (".ci/run", "make test\n"),
     ". .venv/bin/activate": ("Makefile", "-m venv $(VENV)"),
-    "python notebooks/02_pretrain.py --help": (__file__, '"--help"]'),
+    "python notebooks/02_pretrain.py --help": (__file__, '"--help")'),
     "make kaggle OWNER=your-kaggle-name DATA=sample": (
         "tests/test_make.py",
         "kaggle",
@@ -85,13 +84,9 @@ def test_every_make_target_it_names_exists():
 
 
 def test_every_flag_it_names_is_a_parameter_of_a_notebook():
-    parameters = {}
-    for path in Path("notebooks").glob("*.py"):
-        cells = jupytext.read(path).cells
-        first = next(cell for cell in cells if cell.cell_type == "code")
-        exec(first.source, parameters)
+    names = set().union(*map(parameters, SCRIPTS))
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README)) - {"help"}
-    assert named and {n.replace("-", "_") for n in named} <= set(parameters)
+    assert named and {name.replace("-", "_") for name in named} <= names
 
 
 def test_every_command_is_executed_somewhere():
@@ -130,37 +125,20 @@ def test_the_pythons_that_it_promises_are_those_of_the_project():
 
 
 def test_a_script_lists_its_flags():
-    done = subprocess.run(
-        [sys.executable, "notebooks/02_pretrain.py", "--help"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0 and "--learning-rate" in done.stdout
+    done = processes.python("notebooks/02_pretrain.py", "--help")
+    assert "--learning-rate" in done.stdout
 
 
 def run(lines, folder):
     """Runs lines of the README in a folder, with this Python."""
     python = f'python() {{ {sys.executable!r} "$@"; }}\n'
-    done = subprocess.run(
-        ["bash", "-e", "-c", python + lines],
-        cwd=folder,
-        env={
-            **os.environ,
-            "MPLBACKEND": "Agg",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "PYTHONPATH": str(Path.cwd()),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    bash = ["bash", "-e", "-c", python + lines]
+    environment = QUIET | {"PYTHONPATH": str(Path.cwd())}
+    return processes.run(bash, folder, **environment).stdout
 
 
 @pytest.mark.slow
-def test_features_of_ones_own_go_through_the_example_and_the_notebooks(
-    tmp_path,
-):
+def test_features_of_ones_own_go_through_the_notebooks(tmp_path):
     (tmp_path / "notebooks").symlink_to(Path("notebooks").resolve())
     (example,) = blocks("python", OWN)
     (tmp_path / "example.py").write_text(example)
