@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from kit import metrics, submission
 from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv, out_of_fold
 from kit.ranking import Ranking
-from tests.test_metrics import rated
-from tests.test_notebooks import SCRIPTS, code_of
-from tests.test_ranking import listed
+from tests.chain import SCRIPTS, code_of
+from tests.rankings import listed, rated
+from tests.refusals import refused
 
 
 def literal_fusion(members, weights, class_id, method="rank", constant=0.0):
@@ -158,8 +158,7 @@ def test_unusable_weights_are_refused(weights, tmp_path):
         LocalMap([MEMBER, MEMBER], RATINGS),
         lambda w: cross_fit(LocalMap(*world(3)), lambda _: w),
     ):
-        with pytest.raises(ValueError, match="one number a member"):
-            use(weights)
+        refused("one number a member", use, weights)
 
 
 def test_methods_and_scores_that_do_not_fit_are_refused():
@@ -169,15 +168,11 @@ def test_methods_and_scores_that_do_not_fit_are_refused():
         lambda other, **options: fuse([MEMBER, other], [1, 1], **options),
         lambda other, **options: LocalMap([MEMBER, other], RATINGS, **options),
     ):
-        with pytest.raises(ValueError, match="members with scores"):
-            use(bare, method="mean")
-        with pytest.raises(ValueError, match="probabilities.*3.5 to 3.5"):
-            use(logits, method="logit")
-        with pytest.raises(ValueError, match="must be one of"):
-            use(MEMBER, method="median")
+        refused("members with scores", use, bare, method="mean")
+        refused("probabilities.*3.5 to 3.5", use, logits, method="logit")
+        refused("must be one of", use, MEMBER, method="median")
         for constant in (-1.0, np.nan):
-            with pytest.raises(ValueError, match="above -1"):
-                use(MEMBER, constant=constant)
+            refused("above -1", use, MEMBER, constant=constant)
 
 
 def world(seed, num_videos=40, levels=8, k=100_000):
@@ -190,9 +185,8 @@ def world(seed, num_videos=40, levels=8, k=100_000):
     for skill in (0.2, 0.5, 0.8, 1.1):
         logits = skill * truth + rng.normal(size=truth.shape)
         scores = 1 / (1 + np.exp(-np.round(logits * levels) / levels))
-        members.append(
-            Ranking.from_scores(scores, np.arange(5) * 3, ids, starts, k)
-        )
+        classes = np.arange(5) * 3
+        members.append(Ranking.from_scores(scores, classes, ids, starts, k))
     row, column = np.nonzero(rng.random(truth.shape) < 0.4)
     scores = truth[row, column].astype(int)
     return members, rated(ids[row], scores, starts[row], column * 3)
@@ -206,9 +200,7 @@ def world(seed, num_videos=40, levels=8, k=100_000):
     st.sampled_from(["rank", "mean", "logit"]),
     st.sampled_from([0.0, 3.5]),
 )
-def test_local_map_is_the_map_of_the_fused_list(
-    seed, levels, length, method, constant
-):
+def test_local_map_is_that_of_fusion(seed, levels, length, method, constant):
     # Ties, lists that lack a segment and members of weight 0 included.
     members, ratings = world(seed, levels=levels, k=length)
     members[2] = members[2].restrict([f"v{i:03d}" for i in range(25)])
@@ -227,8 +219,7 @@ def test_local_map_is_the_map_of_the_fused_list(
 
 def test_local_map_refuses_lists_that_a_cut_could_shorten():
     members, ratings = world(1)
-    with pytest.raises(ValueError, match="k=239 for 240 segments"):
-        LocalMap(members, ratings, k=239)
+    refused("k=239 for 240 segments", LocalMap, members, ratings, k=239)
     LocalMap(members, ratings, k=240)
     members = [m.restrict(ratings["video_id"][:50]) for m in members]
     LocalMap(members, ratings, k=239)
@@ -262,9 +253,8 @@ def test_cross_fitting_chooses_on_videos_outside_the_fold():
         chosen = [metrics.mean_average_precision(m, outside) for m in members]
         assert np.argmax(fold.weights) == np.argmax(chosen)
     again = cross_fit(local_map, best_single, folds=3, seed=1)
-    assert np.array_equal(
-        np.stack(table["weights"]), np.stack(again["weights"])
-    )
+    one, other = (np.stack(each["weights"]) for each in (table, again))
+    assert np.array_equal(one, other)
     for folds in (1, 41):
         with pytest.raises(ValueError, match=f"folds={folds} for 40 videos"):
             cross_fit(local_map, best_single, folds=folds)

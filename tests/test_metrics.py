@@ -1,14 +1,14 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import metrics
 from kit.ranking import Ranking
-from tests.test_ranking import listed
+from tests.rankings import listed, rated, truths_of
+from tests.refusals import refused
 
 
 def literal_precision(entries, truths, k):
@@ -22,20 +22,6 @@ def literal_precision(entries, truths, k):
         if known[place - 1]:
             total += sum(known[:place]) / place
     return total / positives
-
-
-def rated(video_ids, score, start=0, label=0):
-    """A table of ratings."""
-    places = {"video_id": video_ids, "start": start}
-    return pd.DataFrame(places | {"label": label, "score": score})
-
-
-def truths_of(ratings, class_id):
-    """(video, start) to score."""
-    own = ratings[ratings["label"] == class_id]
-    videos = own["video_id"].str.encode("ascii")
-    segments = zip(videos, own["start"], strict=True)
-    return dict(zip(segments, own["score"], strict=True))
 
 
 @st.composite
@@ -127,9 +113,8 @@ def test_chance_is_the_mean_over_all_orders(data):
     ratings = rated(videos, list(truths.values()), label=4)
     scores = np.where(np.arange(count) < left_out, -np.inf, 0.5)
     ranking = Ranking.from_scores(scores[:, None], [4], ids, [0] * count, k)
-    if not any(truths.values()) or not any(
-        v.decode() in ids for v, _ in truths
-    ):
+    known = any(video.decode() in ids for video, _ in truths)
+    if not any(truths.values()) or not known:
         with pytest.raises(ValueError):
             metrics.random_floor(ranking, ratings, k=k)
         return
@@ -166,16 +151,11 @@ def test_chance_of_a_cut_list_of_full_size():
 def test_scores_and_targets_that_do_not_match_are_refused():
     scores, targets = np.array([[0.9, 0.8]]), np.array([[1, 0]])
     assert metrics.map_of_scores(scores, targets) == 1
-    with pytest.raises(ValueError, match="with 1 NaN"):
-        metrics.map_of_scores(np.array([[0.9, np.nan]]), targets)
-    with pytest.raises(ValueError, match=r"targets.shape=\(1, 1\)"):
-        metrics.map_of_scores(scores, targets[:, :1])
-    for value in (
-        lambda: metrics.map_of_scores(scores, targets - 1),
-        lambda: metrics.floor_of_targets(targets - 1),
-    ):
-        with pytest.raises(ValueError, match="needs a positive"):
-            value()
+    precision, floor = metrics.map_of_scores, metrics.floor_of_targets
+    refused("with 1 NaN", precision, scores * [1, np.nan], targets)
+    refused(r"targets.shape=\(1, 1\)", precision, scores, targets[:, :1])
+    refused("needs a positive", precision, scores, targets - 1)
+    refused("needs a positive", floor, targets - 1)
 
 
 def test_bad_ratings_are_refused():
@@ -183,43 +163,31 @@ def test_bad_ratings_are_refused():
     good = {"video_id": ["a"], "start": [0], "label": [1], "score": [1]}
 
     def score(k=5, class_ids=None, **changes):
-        return metrics.mean_average_precision(
-            ranking, {**good, **changes}, class_ids, k
-        )
+        ratings = {**good, **changes}
+        return metrics.mean_average_precision(ranking, ratings, class_ids, k)
 
     assert score() == 1.0
     doubled = {name: value * 2 for name, value in good.items()}
     assert score(**doubled) == 1.0  # a rating repeated counts once
     # A class that nobody ranked counts 0.
     assert score(**{**doubled, "label": [1, 2]}) == 0.5
-    with pytest.raises(ValueError, match="both positive and negative"):
-        score(**{**doubled, "score": [1, 0]})
+    both = {**doubled, "score": [1, 0]}
+    refused("both positive and negative", score, **both)
     for bad in (2, -1, 0.5, np.nan):
-        with pytest.raises(ValueError, match="must be 1 .* or 0"):
-            score(score=[bad])
-    for nothing in (
-        {"score": [0]},
-        {"class_ids": [7]},
-        dict.fromkeys(good, ()),
-    ):
-        with pytest.raises(ValueError, match="needs a positive rating"):
-            score(**nothing)
+        refused("must be 1 .* or 0", score, score=[bad])
+    empty = dict.fromkeys(good, ())
+    for nothing in ({"score": [0]}, {"class_ids": [7]}, empty):
+        refused("needs a positive rating", score, **nothing)
     for classes in ([], [1, 1]):
-        with pytest.raises(ValueError, match="each a whole number and there"):
-            score(class_ids=classes)
+        refused("each a whole number and there", score, class_ids=classes)
 
 
 def test_ratings_of_other_segments_are_refused():
     ranking = Ranking.from_scores([[0.5]], [1], ["a"], [0])
     for ratings in (rated(["b"], 1, label=1), rated(["a"], 1, 5, label=1)):
-        for metric in (
-            metrics.mean_average_precision,
-            metrics.random_floor,
-            metrics.bootstrap,
-        ):
-            message = "none of them is.*another split"
-            with pytest.raises(ValueError, match=message):
-                metric(ranking, ratings)
+        for name in ("mean_average_precision", "random_floor", "bootstrap"):
+            metric = getattr(metrics, name)
+            refused("none of them is.*another split", metric, ranking, ratings)
 
 
 def world(shift, seed=0):

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.ranking import Ranking, TopK
+from tests.rankings import listed, pairs
+from tests.refusals import refused
 
 
 def segments(count):
@@ -15,23 +17,11 @@ def segments(count):
     return ids, (place // 7 * 5).astype(np.int32)
 
 
-def listed(ranking, class_id):
-    """`(video_id, start)` of the list of a class."""
-    rows = ranking.indices(class_id)
-    return pairs(ranking.video_ids[rows], ranking.starts[rows])
-
-
-def pairs(ids, starts):
-    return list(zip(ids.tolist(), starts.tolist(), strict=True))
-
-
 def sorted_lists(scores, ids, starts, k):
     """The definition: everything sorted, the best k kept."""
     for column in scores.T:
-        entries = sorted(
-            zip(np.negative(column), pairs(ids, starts), strict=True)
-        )
-        yield [pair for score, pair in entries if score < np.inf][:k]
+        entries = zip(np.negative(column), pairs(ids, starts), strict=True)
+        yield [pair for score, pair in sorted(entries) if score < np.inf][:k]
 
 
 @st.composite
@@ -39,9 +29,8 @@ def streams(draw):
     count = draw(st.integers(1, 120))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     # Few levels, hence many ties, both zeros, negatives and non-candidates.
-    scores = rng.choice(
-        np.float32([-np.inf, -1, -0.0, 0.0, 1e-9, 0.3, 1]), (count, 3)
-    )
+    levels = np.float32([-np.inf, -1, -0.0, 0.0, 1e-9, 0.3, 1])
+    scores = rng.choice(levels, (count, 3))
     sizes = draw(st.lists(st.integers(1, 40), min_size=1))
     return scores, *segments(count), sizes, draw(st.integers(1, 50))
 
@@ -99,9 +88,8 @@ def test_a_collector_goes_on_from_a_ranking_and_is_empty_after():
 
 
 def test_a_worked_example():
-    ranking = Ranking.from_scores(
-        [[0.5, 0.1], [0.5, 0.9], [0.7, 0.9]], [9, 4], ["b", "a", "a"], [0, 5, 0]
-    )
+    scores, ids = [[0.5, 0.1], [0.5, 0.9], [0.7, 0.9]], ["b", "a", "a"]
+    ranking = Ranking.from_scores(scores, [9, 4], ids, [0, 5, 0])
     # Class 9: 0.7, then the tie at 0.5 by video id.
     assert listed(ranking, 9) == [(b"a", 0), (b"a", 5), (b"b", 0)]
     # Class 4: the tie at 0.9 by start.
@@ -239,25 +227,16 @@ def test_memory_is_bounded_by_k_and_not_by_the_stream():
 
 def test_bad_input_is_refused():
     ids, starts = segments(4)
-    scores = np.zeros((4, 2))
+    scores, top = np.zeros((4, 2)), TopK([0, 1])
+    bare = Ranking([0, 1], ["a"], [0], [0, 1, 1], [0])
     for classes in ([], [1, 1], [0.5]):
-        with pytest.raises(ValueError, match="`class_ids` must be"):
-            TopK(classes)
-    for wrong in (scores[:3], scores[:, :1], scores[0]):
-        with pytest.raises(ValueError, match="must be \\(segments, classes\\)"):
-            TopK([0, 1]).add(wrong, ids, starts)
-    scores[2, 1] = np.nan
-    with pytest.raises(ValueError, match="1 NaN"):
-        TopK([0, 1]).add(scores, ids, starts)
-    twice = TopK([0, 1])
+        refused("`class_ids` must be", TopK, classes)
+    for bad in (scores[:3], scores[:, :1], scores[0]):
+        refused(r"must be \(segments, classes\)", top.add, bad, ids, starts)
+    refused("1 NaN", top.add, [*scores[:3], [0, np.nan]], ids, starts)
+    refused("sorted by", Ranking, [0], ["b", "a"], [0, 0], [0, 1], [0])
+    refused("Merge needs", Ranking.merge, [])
+    refused("needs scores", top.add_ranking, bare)
     for _ in range(2):
-        twice.add(np.zeros((4, 2)), ids, starts)
-    with pytest.raises(ValueError, match="added once"):
-        twice.ranking()
-    with pytest.raises(ValueError, match="sorted by"):
-        Ranking([0], ["b", "a"], [0, 0], [0, 1], [0])
-    with pytest.raises(ValueError, match="Merge needs"):
-        Ranking.merge([])
-    ranking = Ranking([0, 1], ["a"], [0], [0, 1, 1], [0])
-    with pytest.raises(ValueError, match="needs scores"):
-        TopK([0, 1]).add_ranking(ranking)
+        top.add(scores, ids, starts)
+    refused("added once", top.ranking)

@@ -11,7 +11,7 @@ import sys
 BENCHMARKS = {
     "read-snippets": "read.read_snippets",
     "read-videos": "read.read_videos",
-    "read-packed": "read_packed.read_packed",
+    "read-packed": "read.read_packed",
     "rank-segments": "rank.rank_segments",
     "collect-top-k": "collect_top_k.collect_top_k",
     "map": "map.mean_ap",
@@ -26,9 +26,8 @@ BENCHMARKS = {
 def run(name, arguments):
     module, function = BENCHMARKS[name].rsplit(".", 1)
     print(f"\n== {name} ==", flush=True)
-    getattr(importlib.import_module(f"tests.benchmarks.{module}"), function)(
-        arguments
-    )
+    module = importlib.import_module(f"tests.benchmarks.{module}")
+    getattr(module, function)(arguments)
 
 
 def main(arguments):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kit.ranking import Ranking
+
 LETTERS = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"), "S1")
 
 
@@ -23,17 +25,9 @@ def ratings_of(ids, starts, rated, truth):
     }
 
 
-def truths_of(ratings, class_id):
-    """`(video id, start)` to score of what was rated for a class."""
-    own = ratings["label"] == class_id
-    videos = np.char.encode(ratings["video_id"][own]).tolist()
-    starts, scores = ratings["start"][own], ratings["score"][own]
-    pairs = zip(videos, starts.tolist(), strict=True)
-    return dict(zip(pairs, scores.tolist(), strict=True))
-
-
-def listed(ranking, class_id):
-    """`(video id, start)` of what a ranking lists for a class, in order."""
-    rows = ranking.indices(class_id)
-    videos, starts = ranking.video_ids[rows], ranking.starts[rows]
-    return list(zip(videos.tolist(), starts.tolist(), strict=True))
+def ranking_of(order, ids, starts, scores=None):
+    """A ranking whose lists `order`, `(num_classes, k)`, are all full."""
+    num_classes, k = order.shape
+    offsets = np.arange(num_classes + 1) * k
+    classes = np.arange(num_classes)
+    return Ranking(classes, ids, starts, offsets, order.ravel(), scores)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from kit import ensemble, submission
-from kit.ranking import Ranking
-from tests.benchmarks.cases import listed, segments
+from tests.benchmarks.cases import ranking_of, segments
 from tests.benchmarks.report import options, peak_gib, ratio, table, timed
+from tests.rankings import listed
 
 NUM_CLASSES = 1_000
 WEIGHTS = np.linspace(0.5, 1.5, 9)
@@ -31,10 +31,7 @@ def make_members(num_classes, num_segments, k, num_members=9, seed=0):
             noise = rng.normal(size=pool).astype(np.float32)
             best = np.argsort(-shared[column] - 0.7 * noise)[:k]
             order[column] = chosen[column][best]
-        offsets = np.arange(num_classes + 1) * k
-        yield Ranking(
-            np.arange(num_classes), ids, starts, offsets, order.ravel()
-        )
+        yield ranking_of(order, ids, starts)
 
 
 def fuse_lists(lists, weights, k):
@@ -104,10 +101,8 @@ def fuse_rankings(arguments):
     _report("rankings", given, ours, reference, equal)
 
 
-def _options(arguments):
-    given = options(
-        arguments, classes=50, slice=2, segments=2_060_000, k=100_000
-    )
+def _options(argv):
+    given = options(argv, classes=50, slice=2, segments=2_060_000, k=100_000)
     given.slice = min(given.slice, given.classes)
     return given
 

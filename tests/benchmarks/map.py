@@ -5,9 +5,9 @@ import heapq
 import numpy as np
 
 from kit import metrics
-from kit.ranking import Ranking
-from tests.benchmarks.cases import listed, ratings_of, segments, truths_of
+from tests.benchmarks.cases import ranking_of, ratings_of, segments
 from tests.benchmarks.report import options, ratio, table, timed
+from tests.rankings import listed, truths_of
 
 
 def make_case(num_classes, num_segments, k, num_rated=180, seed=0):
@@ -20,12 +20,9 @@ def make_case(num_classes, num_segments, k, num_rated=180, seed=0):
         order[column] = rng.choice(num_segments, k, replace=False, shuffle=True)
         rated[column] = rng.choice(num_segments, num_rated, replace=False)
     scores = np.tile(np.linspace(1, 0, k, dtype=np.float32), num_classes)
-    offsets = np.arange(num_classes + 1) * k
-    ranking = Ranking(
-        np.arange(num_classes), ids, starts, offsets, order.ravel(), scores
-    )
     truth = rng.random(rated.shape) < 0.557
-    return ranking, ratings_of(ids, starts, rated, truth)
+    ratings = ratings_of(ids, starts, rated, truth)
+    return ranking_of(order, ids, starts, scores), ratings
 
 
 def literal_precision(names, scores, truths, k):
@@ -50,11 +47,9 @@ def name(segment):
     return f"{segment[0].decode()}:{segment[1]}"
 
 
-def mean_ap(arguments):
+def mean_ap(argv):
     """Prints the comparison."""
-    given = options(
-        arguments, classes=1_000, segments=2_062_258, k=100_000, slice=5
-    )
+    given = options(argv, classes=1000, segments=2_062_258, k=100_000, slice=5)
     ranking, ratings = make_case(given.classes, given.segments, given.k)
     mean_ap_of = metrics.mean_average_precision
     value, ours = timed(mean_ap_of, ranking, ratings, k=given.k)

@@ -16,6 +16,7 @@ import numpy as np
 from kit import data, inference, submission
 from kit.ranking import Ranking, TopK
 from kit.spec import FrameSpec
+from tests.benchmarks.read import write_shards
 from tests.benchmarks.report import options, peak_gib, ratio, table
 
 SPEC = FrameSpec()
@@ -48,7 +49,7 @@ def rank_segments(argv):
     """The whole way from shards to a submission, against what is allowed."""
     given = options(argv, videos=VIDEOS, save_every=60.0)
     with tempfile.TemporaryDirectory() as folder:
-        written = write_shards(Path(folder, "shards"))
+        written = write_shards(folder, 64 * VIDEOS_A_SHARD, 64, least=160)
         count = -(-given.videos // VIDEOS_A_SHARD)
         shards = [written[i % len(written)] for i in range(count)]
         start = time.perf_counter()
@@ -56,9 +57,8 @@ def rank_segments(argv):
         scale = VIDEOS / given.videos
         inference.resume.TURNS = max(1, round(inference.resume.TURNS / scale))
         top = TopK(CLASS_IDS, round(100_000 / scale))
-        ranking = rank(
-            FreeModel(), top, shards, Path(folder, "ranked"), given.save_every
-        )
+        place = Path(folder, "ranked")
+        ranking = rank(FreeModel(), top, shards, place, given.save_every)
         ranked = time.perf_counter() - start
         submission.write_csv(ranking, Path(folder, "submission.csv"))
         whole = time.perf_counter() - start
@@ -76,9 +76,8 @@ def rank_segments(argv):
 def rank(model, top, shards, folder, save_every):
     """The loop of notebook 4, under new ids each time a shard is read."""
     shifts, ids_read = (-1, 0, 1), 0
-    loop = inference.remaining(
-        {"tta": top}, shards, folder, {"shifts": shifts}, save_every
-    )
+    about = {"shifts": shifts}
+    loop = inference.remaining({"tta": top}, shards, folder, about, save_every)
     for some in loop:
         videos = data.videos(some, SPEC, with_ids=True)
         for inputs, ids in videos.as_numpy_iterator():
@@ -90,24 +89,3 @@ def rank(model, top, shards, folder, save_every):
             ids_read += len(ids)
             top.add(scores, np.array(ids, "S")[rows], starts)
     return Ranking.load(folder / "tta")
-
-
-def write_shards(folder, count=64):
-    """Shards of random bytes, 160 to 300 frames a video."""
-    rng = np.random.default_rng(0)
-    shape = (SPEC.max_frames, SPEC.dim)
-    frames = rng.integers(0, 256, shape, np.uint8)
-    return [
-        data.write_shard(
-            folder / f"test{shard:04}.tfrecord",
-            [
-                {
-                    "id": f"{shard:02x}{video:02x}",
-                    "frames": frames[: rng.integers(160, len(frames) + 1)],
-                }
-                for video in range(VIDEOS_A_SHARD)
-            ],
-            SPEC,
-        )
-        for shard in range(count)
-    ]

@@ -1,4 +1,4 @@
-"""Reading shards: what a training step waits for.
+"""Reading shards and packs: what a training step waits for.
 
 The reference is the usual reader of YouTube-8M kits: parse the record, turn
 all frames into float32 on the host, pad them to 300.  It is given the same
@@ -7,7 +7,6 @@ a second with the files in the page cache; of several rounds, taken in turn,
 the best of each side counts, since anything else on the machine only slows.
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -16,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kit import data
+from kit import data, pack
 from kit.spec import YOUTUBE_8M
-from tests.benchmarks.report import ratio, table
+from tests.benchmarks.report import options, ratio, table
 from tests.shards import Record, write
 
 NUM_CLASSES = 3862
@@ -28,11 +27,11 @@ BATCH = 128
 def read_snippets(argv):
     """Five random frames of each video, shuffled."""
 
-    def ours(shards, count):
+    def ours(shards, given):
         snippets = data.Snippets(
             shards, YOUTUBE_8M, NUM_CLASSES, contiguous=False, batch_size=BATCH
         )
-        return lambda number: snippets.epoch(number, count // BATCH)
+        return lambda number: snippets.epoch(number, given.videos // BATCH)
 
     _compare("read-snippets: 5 random frames, uint8", argv, ours)
 
@@ -40,28 +39,40 @@ def read_snippets(argv):
 def read_videos(argv):
     """All frames of each video, padded."""
 
-    def ours(shards, count):
+    def ours(shards, given):
         videos = data.videos(shards, YOUTUBE_8M, BATCH, num_classes=NUM_CLASSES)
         return lambda number: videos
 
     _compare("read-videos: all frames, uint8, padded", argv, ours)
 
 
-def _compare(title, argv, ours):
-    parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--videos", type=int, default=6400)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args(argv)
-    count = options.videos
+def read_packed(argv):
+    """Packed snippets of five frames, shuffled, against videos."""
+
+    def ours(shards, given):
+        folder, classes = Path(shards[0]).parent / "pack", range(NUM_CLASSES)
+        pack.pack_snippets(
+            shards, folder, YOUTUBE_8M, NUM_CLASSES, given.snippets
+        )
+        snippets = pack.Pack(folder, classes, batch_size=BATCH)
+        steps = 4 * len(snippets) // BATCH  # four times, to hide the start
+        return lambda number: snippets.epoch(number, steps)
+
+    title = "read-packed: snippets of 5 frames, shuffled, against videos"
+    _compare(title, argv, ours, videos=800, snippets=100)
+
+
+def _compare(title, argv, ours, **sizes):
+    given = options(argv, **{"videos": 6400, "rounds": 5} | sizes)
     with tempfile.TemporaryDirectory() as folder:
-        shards = write_shards(folder, count)
-        size = sum(map(os.path.getsize, shards)) / count
+        shards = write_shards(folder, given.videos, labels=3)
+        size = sum(map(os.path.getsize, shards)) / given.videos
         lengths = tf.data.TFRecordDataset(shards).map(tf.strings.length)
         raw = lengths.batch(BATCH)  # the records alone, not even parsed
         reference = float_videos(shards)
-        epoch = ours(shards, count)
+        epoch = ours(shards, given)
         results = best(
-            options.rounds,
+            given.rounds,
             lambda number: {
                 "raw records": raw,
                 "reference": reference,
@@ -69,12 +80,12 @@ def _compare(title, argv, ours):
             },
         )
     most = results["raw records"][0]
-    header = ["", "examples/s", "MB/s of records", "share of raw", "core us"]
     rows = [
-        [name, f"{speed:,.0f}", speed * size / 1e6, speed / most, f"{core:.0f}"]
+        [name, f"{speed:,.0f}", speed / most, f"{core:.1f}"]
         for name, (speed, core) in results.items()
     ]
-    table(title, header, rows)
+    header = ["", "examples/s", "share of raw", "core us"]
+    table(f"{title}; {size / 1e3:.0f} kB a record", header, rows)
     ratio(results["ours"][0] / results["reference"][0])
 
 
@@ -101,22 +112,23 @@ def best(rounds, sides) -> dict[str, tuple[float, float]]:
     return results
 
 
-def write_shards(folder, count, shards=4) -> list[str]:
-    """Videos of true size: 120 to 300 frames of 1,024 and 128 bytes."""
+def write_shards(folder, count, shards=4, least=120, labels=0) -> list[str]:
+    """Videos of true size: `least` to 300 frames of 1,024 and 128 bytes."""
     rng = np.random.default_rng(0)
 
     def videos(shard):
         for number in range(shard, count, shards):
-            frames = int(rng.integers(120, 301))
+            frames = int(rng.integers(least, 301))
             yield Record(
                 video_id=f"{number:04d}".encode(),
                 rgb=[rng.bytes(1024) for _ in range(frames)],
                 audio=[rng.bytes(128) for _ in range(frames)],
-                labels=rng.choice(NUM_CLASSES, 3, replace=False).tolist(),
+                labels=rng.choice(NUM_CLASSES, labels, False).tolist() or None,
             )
 
+    split = "train" if labels else "test"
     return [
-        write(Path(folder, f"train{shard:04d}.tfrecord"), videos(shard))
+        write(Path(folder, f"{split}{shard:04d}.tfrecord"), videos(shard))
         for shard in range(shards)
     ]
 

@@ -115,9 +115,8 @@ def _train(model, data, xla):
 
     trainee = models.training_model(model)
     loss = losses.loss_for(model)
-    trainee.compile(
-        keras.optimizers.Adam(1e-4, clipnorm=1.0), loss, jit_compile=xla
-    )
+    adam = keras.optimizers.Adam(1e-4, clipnorm=1.0)
+    trainee.compile(adam, loss, jit_compile=xla)
     return lambda: float(trainee.train_on_batch(*data))
 
 

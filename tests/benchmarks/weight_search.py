@@ -4,11 +4,11 @@ import numpy as np
 
 from kit import metrics
 from kit.ensemble import LocalMap, fuse
-from kit.ranking import Ranking
-from tests.benchmarks.cases import listed, ratings_of, segments, truths_of
+from tests.benchmarks.cases import ranking_of, ratings_of, segments
 from tests.benchmarks.fuse import fuse_lists
 from tests.benchmarks.map import literal_precision
 from tests.benchmarks.report import options, ratio, table, timed
+from tests.rankings import listed, truths_of
 
 
 def make_case(num_classes, num_segments, num_rated, num_members=9, seed=0):
@@ -27,10 +27,7 @@ def make_case(num_classes, num_segments, num_rated, num_members=9, seed=0):
             noise = rng.normal(size=num_segments).astype(np.float32)
             scores = shared[column] + (1.5 - 0.1 * number) * noise
             order[column] = np.argsort(-scores)
-        offsets = np.arange(num_classes + 1) * num_segments
-        members.append(
-            Ranking(np.arange(num_classes), ids, starts, offsets, order.ravel())
-        )
+        members.append(ranking_of(order, ids, starts))
     ratings = ratings_of(ids, starts, rated, truth)
     # Each segment once a class.
     pairs = ratings["label"] * num_segments + rated.ravel()
@@ -50,11 +47,9 @@ def regenerate(members, ratings, weights, classes, k):
     return values
 
 
-def weight_search(arguments):
+def weight_search(argv):
     """Prints the comparison."""
-    given = options(
-        arguments, classes=1_000, segments=20_000, rated=18, slice=3
-    )
+    given = options(argv, classes=1_000, segments=20_000, rated=18, slice=3)
     members, ratings = make_case(given.classes, given.segments, given.rated)
     weights = np.random.default_rng(1).dirichlet(np.ones(len(members)))
     local, prepared = timed(LocalMap, members, ratings)
