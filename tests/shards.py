@@ -71,14 +71,17 @@ def _ints(values):
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
-def records(count, seed=0, rated=True, prefix="v"):
-    """Random videos of ten classes; ids differ for different prefixes."""
+def records(count, seed=0, rated=True, prefix="v", classes=range(10)):
+    """Random videos of ten labels; ids differ for different prefixes.
+
+    Some ratings, which are of `classes`, lie beyond the last frame.
+    """
     rng = np.random.default_rng(seed)
     videos = []
     for number in range(count):
         length = int(rng.integers(2, TINY.max_frames + 1))
         pairs = {
-            (5 * int(rng.integers(0, 5)), int(rng.integers(10)))
+            (5 * int(rng.integers(5)), classes[rng.integers(len(classes))])
             for _ in range(int(rng.integers(0, 5)) if rated else 0)
         }
         pairs = sorted(pairs)
