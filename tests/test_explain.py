@@ -45,9 +45,8 @@ def test_the_shares_of_a_frame_sum_to_1(name, member):
     assert shares["audio"].shape == (2, 17, 4)
     for share in shares.values():
         assert share.min() >= 0 and share.std() > 0.01
-        np.testing.assert_allclose(
-            share.sum(axis=-1), VIDEOS["mask"], atol=1e-5
-        )
+        sums = share.sum(axis=-1)
+        np.testing.assert_allclose(sums, VIDEOS["mask"], atol=1e-5)
 
 
 def test_the_shares_of_nextvlad_are_the_mean_over_its_groups(member):

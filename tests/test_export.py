@@ -22,6 +22,5 @@ def test_a_saved_model_serves_raw_bytes(name, tmp_path):
         }
         served_scores = served.serve(inputs)
         assert served_scores.dtype == tf.float32
-        np.testing.assert_allclose(
-            served_scores.numpy(), model(inputs).numpy(), atol=1e-6
-        )
+        expected = model(inputs).numpy()
+        np.testing.assert_allclose(served_scores.numpy(), expected, atol=1e-6)

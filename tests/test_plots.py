@@ -94,15 +94,11 @@ DRAWN = {
     "assignment_strip": (plots.assignment, [MANY, *VIDEO, FILM], NAMES),
     "attention": (plots.attention, [ATTENTION], []),
     "attention_of_many": (draw_many_heads, [], []),
-    "experts": (
-        plots.experts, [GATES, VOTES, AREA, ANSWERS, NAMES[3]], [3]
-    ),
+    "experts": (plots.experts, [GATES, VOTES, AREA, ANSWERS, NAMES[3]], [3]),
     "experts_of_one": (plots.experts, [*NO_MORE, NAMES[9]], [9]),
-    "shifts": (
-        plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, NAMES[3]], [3]
-    ),
+    "shifts": (plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, ONE], [3]),
     "shifts_strip": (
-        plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, NAMES[3], SHORT], [3]
+        plots.shifts, [WINDOWS, STARTS, SHIFTS, SHIFTED, ONE, SHORT], [3]
     ),
     "score_scales": (plots.score_scales, [BY_PLACE], [3, 7]),
 }  # fmt: skip
@@ -154,9 +150,8 @@ def test_a_class_without_a_name_has_its_number_and_a_long_one_is_cut():
     "name", ["film", "video_strip", "timeline_strip", "assignment_strip"]
 )
 def test_figures_of_a_video_share_one_axis_of_time_with_its_pictures(name):
-    first, *others = [
-        axes for axes in draw(name).axes if axes.get_label() != "<colorbar>"
-    ]
+    drawn = draw(name).axes
+    first, *others = [x for x in drawn if x.get_label() != "<colorbar>"]
     assert len(others) > 1
     strip = first.images[0]
     assert strip.get_extent() == [0, 18, 0, 1]
@@ -198,13 +193,11 @@ def test_the_timeline_of_a_thousand_classes_shows_the_best_few():
 
 def test_the_assignment_draws_every_share_the_largest_cluster_on_top():
     figure = draw("assignment")
-    for axes, (modality, share) in zip(
-        figure.axes, SHARES.items(), strict=False
-    ):
+    for axes, (name, share) in zip(figure.axes, SHARES.items(), strict=False):
         rows = [int(text.get_text()) - 1 for text in axes.get_yticklabels()]
         np.testing.assert_array_equal(axes.images[0].get_array(), share.T[rows])
         assert (np.diff(share.sum(axis=0)[rows]) <= 0).all()
-        assert axes.get_ylabel() == f"{modality} cluster"
+        assert axes.get_ylabel() == f"{name} cluster"
     left = sorted(bar.get_x() for bar in figure.axes[2].patches)
     assert left == sorted(RATINGS["start"])
 

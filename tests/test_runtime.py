@@ -314,9 +314,7 @@ def test_what_is_attached_is_found(sample, attached, tmp_path, mounts):
     assert len(data.read_classes(found)[1]) == 60
 
 
-def test_an_earlier_output_is_found_here_then_in_attached_ones(
-    tmp_path, attached
-):
+def test_an_earlier_output_is_found_here_then_attached(tmp_path, attached):
     name = "BERTMean/model.keras"
     for mount in ("notebooks/me/three/outputs", "old/outputs", "flat"):
         path = Path(put(__file__, attached, mount, name))

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +10,8 @@ from kit import data, sample
 from kit.sample import card, features, scenes
 from kit.sample.world import ORDERS, World
 from kit.spec import FrameSpec
+from tests.processes import python
+from tests.refusals import refused
 
 # Seeds from 1,000 up only: those below are for reporting results.
 SEED = 1000
@@ -124,9 +123,8 @@ def test_the_seed_makes_the_bytes_whatever_the_threads(small, tmp_path):
         "spec = spec.FrameSpec(rgb=64, audio=24);"
         "sample.write_sample(sys.argv[1], 1000, 120, spec)"
     )
-    other = os.environ | {"OPENBLAS_NUM_THREADS": "2", "PYTHONHASHSEED": "7"}
-    command = [sys.executable, "-c", code, str(tmp_path / "again")]
-    subprocess.run(command, env=other, check=True)
+    other = {"OPENBLAS_NUM_THREADS": "2", "PYTHONHASHSEED": "7"}
+    python("-c", code, tmp_path / "again", **other)
     assert bytes_of(tmp_path / "again") == bytes_of(small)
     one, two = (World({"seed": s, "spec": vars(SMALL)}) for s in (1000, 1001))
     assert one.plan(0, True).spans != two.plan(0, True).spans
@@ -143,8 +141,7 @@ def test_features_are_those_of_the_film_that_is_shown_again(small):
         with threadpool_limits(1):
             again = features.features(film, SMALL)
         assert np.array_equal(again, frames_of(small, name))
-    with pytest.raises(ValueError, match="Received: video_id='none'"):
-        sample.film(small, "none")
+    refused("Received: video_id='none'", sample.film, small, "none")
 
 
 def test_features_are_whitened_bytes(world):
@@ -205,9 +202,8 @@ def test_no_scan_is_in_two_splits():
 def test_oracle_beats_the_floor(small):
     oracle, rows = sample.Oracle(small), []
     for name in sample.load_truth(small)["video_id"].unique():
-        for (segment, column), score in np.ndenumerate(
-            oracle.score(frames_of(small, name))
-        ):
+        odds = oracle.score(frames_of(small, name))
+        for (segment, column), score in np.ndenumerate(odds):
             rows.append((name, 5 * segment, oracle.class_ids[column], score))
     scores = pd.DataFrame(rows, columns=[*KEYS, "odds"])
     loaders = {sample.load_truth: 0.35, sample.load_test_ratings: 0.8}
@@ -261,8 +257,7 @@ def test_bad_arguments(tmp_path):
         ("max_frames=19", {"spec": FrameSpec(max_frames=19)}),
         ("segment_frames=11", {"spec": FrameSpec(segment_frames=11)}),
     ):
-        with pytest.raises(ValueError, match=message):
-            sample.write_sample(tmp_path / "sample", **arguments)
+        refused(message, sample.write_sample, tmp_path / "sample", **arguments)
     assert not list(tmp_path.iterdir())
 
 
@@ -270,8 +265,7 @@ def test_nothing_is_overwritten(tmp_path, small):
     before = bytes_of(small)
     assert sample.write_sample(small, SEED, 120, SMALL) == small
     for other in ((1001, 120, SMALL), (SEED, 24, SMALL), (SEED, 120, None)):
-        with pytest.raises(ValueError, match="Nothing is overwritten"):
-            sample.write_sample(small, *other)
+        refused("Nothing is overwritten", sample.write_sample, small, *other)
     assert bytes_of(small) == before
     (tmp_path / "holiday.txt").write_text("sun")
     for place in (tmp_path, tmp_path / "holiday.txt"):
@@ -287,8 +281,7 @@ def test_an_older_format_is_refused(tmp_path, small):
     path = tmp_path / card.CARD
     path.write_text(json.dumps({"format": "kit.sample 1", "seed": SEED}))
     for use in (sample.write_sample, sample.load_truth, sample.Oracle):
-        with pytest.raises(ValueError, match="of format 'kit.sample 2'"):
-            use(tmp_path)
+        refused("of format 'kit.sample 2'", use, tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 
 

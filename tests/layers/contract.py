@@ -54,17 +54,13 @@ def check_config(layer, *inputs, **kwargs):
     before = layer.get_config()
     expected = numpy(layer(*inputs, **kwargs))
     assert layer.get_config() == before
-    again = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(layer)
-    )
+    saved = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(saved)
     assert again.get_config() == before
     again(*inputs, **kwargs)
     again.set_weights(numpy(layer.weights))
-    keras.tree.map_structure(
-        np.testing.assert_array_equal,
-        expected,
-        numpy(again(*inputs, **kwargs)),
-    )
+    actual = numpy(again(*inputs, **kwargs))
+    keras.tree.map_structure(np.testing.assert_array_equal, actual, expected)
 
 
 def check_mixed_precision(make, *inputs, atol=0.02, dtype=None, **kwargs):
@@ -137,9 +133,8 @@ def gradients(model, inputs, targets, loss):
 
 def batch_norm(x, weights, name, epsilon=1e-3):
     """Batch normalisation as at inference, from a layer's `values`."""
-    scale = weights[f"{name}/gamma"] / np.sqrt(
-        weights[f"{name}/moving_variance"] + epsilon
-    )
+    variance = weights[f"{name}/moving_variance"] + epsilon
+    scale = weights[f"{name}/gamma"] / np.sqrt(variance)
     centered = x - weights[f"{name}/moving_mean"]
     return centered * scale + weights[f"{name}/beta"]
 

@@ -4,6 +4,7 @@ import pytest
 from kit.layers import ContextGating, SqueezeExcitationGating
 from tests.layers import contract
 from tests.layers.contract import batch_norm, numpy, random, sigmoid
+from tests.refusals import refused
 
 X = random(3, 6)
 
@@ -55,7 +56,5 @@ def test_contract(kind, arguments):
 
 
 def test_a_squeeze_to_nothing_is_refused():
-    with pytest.raises(ValueError, match="reduction.*width=6"):
-        SqueezeExcitationGating(7)(X)
-    with pytest.raises(ValueError, match="at least 1.*reduction=0"):
-        SqueezeExcitationGating(0)
+    refused("reduction.*width=6", SqueezeExcitationGating(7), X)
+    refused("at least 1.*reduction=0", SqueezeExcitationGating, 0)

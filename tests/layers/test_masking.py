@@ -4,11 +4,8 @@ from kit.layers.masking import frame_mask, masked_softmax
 from tests.layers.contract import masks, numpy, random, softmax
 
 
-def test_no_mask_means_that_all_frames_are_real():
+def test_no_mask_is_of_real_frames_and_one_of_integers_as_good():
     assert numpy(frame_mask(random(2, 3, 4), None)).all()
-
-
-def test_integers_become_a_boolean_mask():
     mask = frame_mask(random(2, 3, 4), masks(1, 3, num_frames=3).astype(int))
     np.testing.assert_array_equal(mask, masks(1, 3, num_frames=3))
 

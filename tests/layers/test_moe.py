@@ -5,6 +5,7 @@ import pytest
 from kit.layers import MixtureOfExperts
 from tests.layers import contract
 from tests.layers.contract import batch_norm, numpy, random, sigmoid, softmax
+from tests.refusals import refused
 
 X = random(4, 5)
 
@@ -33,9 +34,7 @@ def test_agrees_with_the_definition():
 
 @pytest.mark.parametrize("columns", [None, [6, 0, 3]])
 def test_gated_probabilities_agree_with_equation_10(columns):
-    layer = MixtureOfExperts(
-        7, num_mixtures=3, output_gating=True, output_columns=columns
-    )
+    layer = MixtureOfExperts(7, 3, output_gating=True, output_columns=columns)
     w = contract.randomize(layer, X)
     expected = by_class(X, w)
     gate = batch_norm(expected @ w["gating/kernel"], w, "gating/batch_norm")
@@ -106,7 +105,5 @@ def test_contract(arguments):
 
 def test_bad_arguments_are_refused():
     for sizes in ((0,), (3, 0)):
-        with pytest.raises(ValueError, match="at least 1.*Received"):
-            MixtureOfExperts(*sizes)
-    with pytest.raises(ValueError, match="output_gating=False"):
-        MixtureOfExperts(3, output_columns=[1])
+        refused("at least 1.*Received", MixtureOfExperts, *sizes)
+    refused("output_gating=False", MixtureOfExperts, 3, output_columns=[1])

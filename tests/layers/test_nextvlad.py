@@ -5,6 +5,7 @@ import pytest
 from kit.layers import NeXtVLAD
 from tests.layers import contract
 from tests.layers.contract import batch_norm, numpy, random, sigmoid, softmax
+from tests.refusals import refused
 
 MASK = contract.masks(6, 2, 1, num_frames=6)
 X = random(3, 6, 8)
@@ -43,9 +44,8 @@ def test_agrees_with_the_equations(expansion):
     layer = make(expansion=expansion)
     # Small enough that no cluster is empty but for rounding.
     w = contract.randomize(layer, X, scale=0.3)
-    np.testing.assert_allclose(
-        numpy(layer(X, mask=MASK)), by_loops(X, MASK, w, 2), 1e-5, 1e-5
-    )
+    expected = by_loops(X, MASK, w, 2)
+    np.testing.assert_allclose(numpy(layer(X, mask=MASK)), expected, 1e-5, 1e-5)
     # `assign` is equations 12 and 13.
     actual = numpy(layer.assign(X, MASK))
     assert actual.shape == (3, 6, 2, 3)
@@ -115,10 +115,7 @@ def test_residuals_are_never_formed():
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="num_groups=3.*width=8"):
-        NeXtVLAD(3, num_groups=3)(X)
-    with pytest.raises(ValueError, match="expansion=0.3"):
-        make(expansion=0.3)(X)
+    refused("num_groups=3.*width=8", NeXtVLAD(3, num_groups=3), X)
+    refused("expansion=0.3", make(expansion=0.3), X)
     for sizes in ((0,), (3, 0), (3, 8, 0)):
-        with pytest.raises(ValueError, match="at least 1"):
-            NeXtVLAD(*sizes)
+        refused("at least 1", NeXtVLAD, *sizes)

@@ -1,18 +1,16 @@
 import keras
 import numpy as np
+import pytest
 
 from kit.layers.normalization import l2_normalize
 from tests.layers.contract import gradients, numpy, random
 
 
-def test_vectors_get_unit_length():
-    actual = numpy(l2_normalize(random(4, 3)))
-    np.testing.assert_allclose(np.linalg.norm(actual, axis=-1), 1, rtol=1e-5)
-
-
-def test_another_axis():
-    actual = numpy(l2_normalize(random(4, 3), axis=0))
-    np.testing.assert_allclose(np.linalg.norm(actual, axis=0), 1, rtol=1e-5)
+@pytest.mark.parametrize("options", [{}, {"axis": 0}])
+def test_vectors_get_unit_length(options):
+    actual = numpy(l2_normalize(random(4, 3), **options))
+    lengths = np.linalg.norm(actual, **{"axis": -1} | options)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
 
 
 class Scaled(keras.layers.Layer):
