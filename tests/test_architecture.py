@@ -98,11 +98,8 @@ def test_what_is_heavy_or_dangerous_is_not_imported():
 
 def test_the_sizes_of_a_frame_stand_in_one_place():
     for path in modules(*rooms() - {"spec"}):
-        numbers = {
-            node.value
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Constant)
-        }
+        nodes = ast.walk(ast.parse(path.read_text()))
+        numbers = {x.value for x in nodes if isinstance(x, ast.Constant)}
         assert 1152 not in numbers, path
         # Elsewhere 1,024 is also the width of a hidden layer.
         if room(path) in ("data", "pack", "inference", "layers", "training"):

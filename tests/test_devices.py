@@ -57,17 +57,13 @@ print(json.dumps(history.history["loss"]))
 def start(devices, backend, **environment):
     two = "--xla_force_host_platform_device_count=2"
     flags = two if devices > 1 and not environment else ""
+    environment |= {"KERAS_BACKEND": backend, "XLA_FLAGS": flags}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(devices)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "XLA_FLAGS": flags,
-            **environment,
-        },
+        env=os.environ | environment,
     )
 
 
@@ -88,16 +84,10 @@ def test_two_hosts_have_the_loss_of_one():
     with socket.socket() as port:
         port.bind(("localhost", 0))
         address = f"localhost:{port.getsockname()[1]}"
-    hosts = [
-        start(
-            2,
-            "jax",
-            KERAS_DISTRIBUTION_JOB_ADDRESSES=address,
-            KERAS_DISTRIBUTION_NUM_PROCESSES="2",
-            KERAS_DISTRIBUTION_PROCESS_ID=str(host),
-        )
-        for host in range(2)
-    ]
+    both = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address}
+    both |= {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    own = [{"KERAS_DISTRIBUTION_PROCESS_ID": str(host)} for host in range(2)]
+    hosts = [start(2, "jax", **both, **each) for each in own]
     one = losses(start(1, "jax"))
     for host in hosts:
         np.testing.assert_allclose(losses(host), one, rtol=1e-5)

@@ -8,7 +8,7 @@ from kit import metrics, submission
 from kit.ensemble import LocalMap, cross_fit, fuse, fuse_csv, out_of_fold
 from kit.ranking import Ranking
 from tests.chain import SCRIPTS, code_of
-from tests.rankings import listed, rated
+from tests.rankings import listed, rated, truths_of
 from tests.refusals import refused
 
 
@@ -207,13 +207,11 @@ def test_local_map_is_that_of_fusion(seed, levels, length, method, constant):
     weights = np.random.default_rng(seed).integers(0, 3, 4) / 3
     weights[1] += not weights.any()
     fused = fuse(members, weights, constant, method=method)
-    expected = metrics.mean_average_precision(fused, ratings)
+    measure = metrics.mean_average_precision
+    expected = measure(fused, ratings)
     local_map = LocalMap(members, ratings, method=method, constant=constant)
     assert local_map(weights) == pytest.approx(expected, abs=1e-13)
-    by_class = [
-        metrics.mean_average_precision(fused, ratings, [class_id])
-        for class_id in local_map.class_ids
-    ]
+    by_class = [measure(fused, ratings, [c]) for c in local_map.class_ids]
     np.testing.assert_allclose(local_map.precisions(weights), by_class)
 
 
@@ -269,21 +267,12 @@ def test_a_list_out_of_folds_keeps_the_places_of_each_fold(method, levels):
     weights = [[0, 0, 1, 0], [3, 1, 0, 0], [1, 1, 1, 1]]
     joined = out_of_fold(local_map, videos, weights)
     fused = [fuse(members, own, method=method) for own in weights]
-    for class_id, part in ratings.groupby("label"):
-        pairs = {
-            (str(video).encode(), start)
-            for video, start in zip(
-                part["video_id"], part["start"], strict=True
-            )
-        }
-        entries = []
+    for class_id in set(ratings["label"]):
+        pairs, entries = truths_of(ratings, class_id), []
         for ranking, inside in zip(fused, videos, strict=True):
             own = [s for s in listed(ranking, class_id) if s in pairs]
-            entries += [
-                (place, segment)
-                for place, segment in enumerate(own)
-                if segment[0].decode() in inside
-            ]
+            placed = enumerate(own)
+            entries += [(j, s) for j, s in placed if s[0].decode() in inside]
         assert listed(joined, class_id) == [s for _, s in sorted(entries)]
     # With the same weights everywhere it scores as the fused list does.
     same = out_of_fold(local_map, videos, [[1, 0, 2, 2]] * 3)
@@ -305,14 +294,9 @@ def test_the_notebook_ships_equal_weights_unless_others_win(gain, error, wins):
     exec(next(cell for cell in cells if "def shipped_row" in cell), rule)
     rows = [("logit", "equal weights"), ("rank", "equal weights")]
     rows += [("rank", "searched"), ("logit", "half way to equal")]
-    table = pd.DataFrame(
-        {
-            "cross-fitted": [0.5, 0.5, 0.5 + gain, 0.6],
-            "gain": [0, 0, gain, 0.1],
-            "error": [0, 0, error, 0.2],
-        },
-        index=pd.MultiIndex.from_tuples(rows),
-    )
+    columns = {"cross-fitted": [0.5, 0.5, 0.5 + gain, 0.6]}
+    columns |= {"gain": [0, 0, gain, 0.1], "error": [0, 0, error, 0.2]}
+    table = pd.DataFrame(columns, pd.MultiIndex.from_tuples(rows))
     default = rule["default_row"](table["cross-fitted"])
     assert default == rows[0]  # of equal ones the first, however high others
     assert rule["shipped_row"](table, default) == rows[2 if wins else 0]

@@ -10,10 +10,8 @@ CLASS_IDS = [2, 5, 11]
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (2, 17, SPEC.dim), dtype=np.uint8)
 VIDEOS = {"frames": FRAMES, "mask": np.arange(17) < np.array([[17], [9]])}
-SEGMENTS = {
-    "frames": FRAMES[0, :15].reshape(3, 5, -1),
-    "mask": np.arange(5) < np.array([[5], [3], [1]]),
-}
+SEGMENTS = {"frames": FRAMES[0, :15].reshape(3, 5, -1)}
+SEGMENTS["mask"] = np.arange(5) < np.array([[5], [3], [1]])
 VLADS = ["GatedNetVLAD", "MixNeXtVLAD-60"]
 BERTS = ["BERTMean", "BERTCrossAttn"]
 
@@ -91,11 +89,8 @@ def test_the_experts_make_the_probability_of_their_class(name, member):
 def test_a_class_keeps_its_experts_where_a_gated_head_is_cut_down(member):
     model = member("GatedNetVLAD")
     few = models.restrict_classes(model, [11, 2])
-    for whole, cut in zip(
-        explain.experts(model, SEGMENTS, 11),
-        explain.experts(few, SEGMENTS, 11),
-        strict=True,
-    ):
+    both = (explain.experts(each, SEGMENTS, 11) for each in (model, few))
+    for whole, cut in zip(*both, strict=True):
         np.testing.assert_allclose(whole, cut, atol=1e-6)
 
 

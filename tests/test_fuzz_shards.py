@@ -12,10 +12,7 @@ VIDEOS = records(8, seed=3)
 # Where a record ends.  A file cut exactly there is a whole TFRecord file, and
 # no reader can tell that there was more of it.
 ENDS = np.cumsum([len(video.serialized()) + 16 for video in VIDEOS]).tolist()
-WAYS = [
-    *("flip", "overwrite", "delete", "insert"),
-    *("repeat", "zero", "truncate", "append"),
-]
+WAYS = "flip overwrite delete insert repeat zero truncate append".split()
 
 
 def damaged(content, way, chance):

@@ -17,9 +17,8 @@ CLASS_IDS = [2, 5, 11]
 
 
 def build(seed=0):
-    return presets.build(
-        "GatedNetVLAD", class_ids=CLASS_IDS, spec=SPEC, scale="tiny", seed=seed
-    )
+    options = {"spec": SPEC, "scale": "tiny", "seed": seed}
+    return presets.build("GatedNetVLAD", class_ids=CLASS_IDS, **options)
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +30,9 @@ def batch(lengths, seed=0, width=None):
     """Videos of these lengths, padded to the longest or to `width`."""
     rng = np.random.default_rng(seed)
     shape = (len(lengths), width or max(lengths))
-    return {
-        "frames": rng.integers(0, 256, (*shape, SPEC.dim), np.uint8),
-        "mask": np.arange(shape[1]) < np.array(lengths)[:, None],
-    }
+    mask = np.arange(shape[1]) < np.array(lengths)[:, None]
+    frames = rng.integers(0, 256, (*shape, SPEC.dim), np.uint8)
+    return {"frames": frames, "mask": mask}
 
 
 # Windows
@@ -155,11 +153,10 @@ def test_a_model_is_given_bytes_in_blocks_of_one_size():
     scores = inference.predict(recorder, windows, block=5)
     np.testing.assert_array_equal(scores, windows["frames"][:, :, 0, :1])
     assert len(recorder.batches) == 5  # 2 x 12 windows
+    expected = {"frames": ((5, 5, SPEC.dim), "uint8"), "mask": ((5, 5), "bool")}
     for inputs in recorder.batches:
-        assert {k: (v.shape, v.dtype.name) for k, v in inputs.items()} == {
-            "frames": ((5, 5, SPEC.dim), "uint8"),
-            "mask": ((5, 5), "bool"),
-        }
+        given = {k: (v.shape, v.dtype.name) for k, v in inputs.items()}
+        assert given == expected
 
 
 def test_a_model_is_traced_once_and_many_models_bring_no_warning(caplog):
@@ -186,16 +183,14 @@ def test_a_model_refuses_what_is_no_bytes_of_its_own_size(model):
 
 def test_localize_names_the_classes_and_ends_with_the_video(model):
     (frames,) = batch([13])["frames"]
-    table = inference.localize(model, frames, (-1, 0, 1), {5: "five"})
+    shifts = (-1, 0, 1)
+    table = inference.localize(model, frames, shifts, {5: "five"})
     assert list(table.columns) == ["start", "end", "class_id", "name", "score"]
     assert table["start"].tolist() == [0] * 3 + [5] * 3 + [10] * 3
     assert table["end"].tolist() == [5] * 3 + [10] * 3 + [13] * 3
     assert table["class_id"].tolist() == CLASS_IDS * 3
     assert table["name"].tolist() == ["2", "five", "11"] * 3
-    alone = [
-        inference.localize(model, frames, (shift,))["score"]
-        for shift in (-1, 0, 1)
-    ]
+    alone = [inference.localize(model, frames, (s,))["score"] for s in shifts]
     np.testing.assert_allclose(table["score"], np.mean(alone, axis=0), 1e-5)
     # A video shorter than a segment is one segment.
     table = inference.localize(model, frames[:3])

@@ -161,10 +161,9 @@ def listing(folder):
 def attach(sample, mounts):
     """Real shards as the competition and a user's data set show them."""
     competition = mounts / "competitions" / kaggle.COMPETITION
-    for split, place in {
-        "train": "frame-sample/frame",
-        "validate": "validate-sample/validate",
-    }.items():
+    places = {"train": "frame-sample/frame"}
+    places["validate"] = "validate-sample/validate"
+    for split, place in places.items():
         (competition / place).mkdir(parents=True)
         shard = Path(sample, split, f"{split}00.tfrecord")
         shutil.copy(shard, competition / place)
@@ -181,13 +180,10 @@ def run_kernel(python, notebook, root):
     move("/kaggle", root, notebook.parent)
     (root / "working").mkdir()
     before = listing(root / "input")
-    printed = run(
-        [python, "-B", "-c", RUNNER, notebook, json.dumps(QUICK)],
-        root / "working",
-        PYTHONPATH="",
-        MPLBACKEND="Agg",
-        KAGGLE_KERNEL_RUN_TYPE="Batch",
-    ).stdout
+    command = [python, "-B", "-c", RUNNER, notebook, json.dumps(QUICK)]
+    environment = {"PYTHONPATH": "", "MPLBACKEND": "Agg"}
+    environment |= {"KAGGLE_KERNEL_RUN_TYPE": "Batch"}
+    printed = run(command, root / "working", **environment).stdout
     assert listing(root / "input") == before
     return printed
 

@@ -120,10 +120,8 @@ def test_chance_is_the_mean_over_all_orders(data):
         return
     cut = count - left_out >= k
     candidates = [(i.encode(), 0) for i in (ids if cut else ids[left_out:])]
-    expected = [
-        literal_precision(order, truths, k)
-        for order in itertools.permutations(candidates)
-    ]
+    orders = itertools.permutations(candidates)
+    expected = [literal_precision(order, truths, k) for order in orders]
     own = metrics.random_floor(ranking, ratings, k=k)
     assert own == pytest.approx(np.mean(expected), abs=1e-12)
 
@@ -196,12 +194,8 @@ def world(shift, seed=0):
     starts = np.tile([0, 5, 10, 15], 150)
     truth = rng.random((600, 2)) < 0.5
     scores = truth * shift + np.random.default_rng(7).normal(size=(600, 2))
-    ratings = rated(
-        np.tile(ids, 2),
-        truth.T.ravel().astype(int),
-        np.tile(starts, 2),
-        np.repeat([0, 1], 600),
-    )
+    answers, classes = truth.T.ravel().astype(int), np.repeat([0, 1], 600)
+    ratings = rated(np.tile(ids, 2), answers, np.tile(starts, 2), classes)
     return Ranking.from_scores(scores, [0, 1], ids, starts), ratings
 
 
@@ -226,11 +220,8 @@ def test_a_sample_is_the_map_of_the_videos_drawn():
     copied = []
     for class_id in (0, 1):
         truths = truths_of(ratings, class_id)
-        entries = [
-            (video, start, copy)
-            for video, start in listed(ranking, class_id)
-            for copy in range(drawn[int(video)])
-        ]
+        own = listed(ranking, class_id)
+        entries = [(*s, copy) for s in own for copy in range(drawn[int(s[0])])]
         answers = {entry: truths[entry[:2]] for entry in entries}
         copied.append(literal_precision(entries, answers, len(entries)))
     own = metrics.bootstrap(ranking, ratings, num_samples=1, seed=3)

@@ -55,10 +55,8 @@ def batch(batch_size=4, num_frames=5, seed=0):
     shape = (batch_size, num_frames, SPEC.dim)
     lengths = rng.integers(1, num_frames + 1, batch_size)
     lengths[0] = num_frames
-    return {
-        "frames": rng.integers(0, 256, shape).astype("uint8"),
-        "mask": np.arange(num_frames) < lengths[:, None],
-    }
+    frames = rng.integers(0, 256, shape).astype("uint8")
+    return {"frames": frames, "mask": np.arange(num_frames) < lengths[:, None]}
 
 
 @functools.cache

@@ -123,8 +123,7 @@ def test_a_notebook_runs_in_jupyter_and_each_cell_twice(sample, tmp_path):
         cell["id"] = f"cell-{number}"
     notebook.cells = cells
     place = {"metadata": {"path": "notebooks"}}
-    client = nbclient.NotebookClient(notebook, timeout=300, resources=place)
-    client.execute()
+    nbclient.NotebookClient(notebook, timeout=300, resources=place).execute()
     outputs = sum((cell.get("outputs", []) for cell in notebook.cells), [])
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]

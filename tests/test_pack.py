@@ -428,10 +428,8 @@ class TestBadInput:
         refused("give each shard once", pack.Pack, tmp_path / "pack", CLASSES)
 
     def test_shards_of_one_name(self, tmp_path):
-        paths = [
-            write(tmp_path / name / "train.tfrecord", videos)
-            for name, videos in (("a", VIDEOS[:3]), ("b", VIDEOS[3:5]))
-        ]
+        paths = [write(tmp_path / "a" / "train.tfrecord", VIDEOS[:3])]
+        paths += [write(tmp_path / "b" / "train.tfrecord", VIDEOS[3:5])]
         pack.pack_snippets(paths, tmp_path / "pack", SPEC, NUM_CLASSES)
         assert len(pack.Pack(tmp_path / "pack", ALL)) == 4 * 5
 

@@ -35,10 +35,8 @@ SCORES = pd.DataFrame(
 )
 GAINS = pd.DataFrame({"a": [0.5, 0.4], "b": [0.6, 0.3]}, MEMBERS)
 VALUES = RNG.integers(0, 256, (18, 96)) * (4 / 255) + (4 / 512 - 2)
-SHARES = {
-    "visual": RNG.dirichlet(np.ones(8), 18),
-    "audio": RNG.dirichlet(np.ones(4), 18),
-}
+SHARES = {"visual": RNG.dirichlet(np.ones(8), 18)}
+SHARES["audio"] = RNG.dirichlet(np.ones(4), 18)
 MANY = {"visual": RNG.dirichlet(np.ones(112), 18)}
 ATTENTION = RNG.dirichlet(np.ones(5), (2, 4, 5))
 GATES, VOTES = RNG.dirichlet(np.ones(3), 5), RNG.random((5, 2))

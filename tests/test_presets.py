@@ -137,7 +137,8 @@ def test_parameters_at_the_papers_size(name, without_memory):
 
 @pytest.mark.parametrize("name", presets.MEMBERS)
 def test_a_tiny_member_knows_its_data_and_survives_saving(name, tmp_path):
-    model = presets.build(name, [3, 9, 1831], spec=FrameSpec(), scale="tiny")
+    options = {"spec": FrameSpec(), "scale": "tiny"}
+    model = presets.build(name, class_ids=[3, 9, 1831], **options)
     inputs = batch(model)
     expected = numpy(model(inputs))
     assert expected.shape == (2, 3) and expected.dtype == "float32"
@@ -162,10 +163,8 @@ def test_another_spec_changes_no_code():
 
 @pytest.mark.parametrize("name", ["BERTCrossAttn", "MixNeXtVLAD-60"])
 def test_the_same_seed_gives_the_same_model(name):
-    one, same, other = (
-        presets.build(name, 3, scale="tiny", seed=seed).get_weights()
-        for seed in (5, 5, 6)
-    )
+    built = (presets.build(name, 3, scale="tiny", seed=s) for s in (5, 5, 6))
+    one, same, other = (model.get_weights() for model in built)
     assert all(map(np.array_equal, one, same))
     assert not all(map(np.array_equal, one, other))
 

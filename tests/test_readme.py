@@ -67,11 +67,9 @@ def test_contributing_names_every_room():
 
 
 def test_every_link_inside_it_leads_to_a_heading():
-    headings = re.findall(r"^#+ (.+)$", README, re.M)
-    anchors = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in headings
-    }
+    headings = re.findall(r"^#+ (.+)$", README.lower(), re.M)
+    words = [re.sub(r"[^\w -]", "", heading) for heading in headings]
+    anchors = {each.replace(" ", "-") for each in words}
     links = re.findall(r"\]\(#([^)]+)\)", README)
     assert links and set(links) <= anchors
 

@@ -142,9 +142,7 @@ def test_the_others_are_waited_for_where_one_fails(train, tmp_path):
     "gpus, members, hours",
     [(0, "ab", 1.0), (1, "ab", 1.0), (2, "a", 1.0), (2, "ab", 0.0)],
 )
-def test_one_gpu_one_member_or_no_time_spreads_nothing(
-    gpus, members, hours, train, monkeypatch
-):
+def test_nothing_is_spread_in_vain(gpus, members, hours, train, monkeypatch):
     have(monkeypatch, gpus)
     assert train(*members, hours=hours) == {}
 
@@ -263,9 +261,7 @@ def test_an_explicit_place_is_taken_as_it_is(tmp_path, monkeypatch, attached):
     assert runtime.find_data(comma, tmp_path, 0) == str(comma)
 
 
-def test_without_data_a_sample_is_generated_once(
-    tmp_path, attached, capsys, monkeypatch
-):
+def test_a_sample_is_generated_once(tmp_path, attached, capsys, monkeypatch):
     small = functools.partial(sample.write_sample, num_videos=12)
     monkeypatch.setattr(sample, "write_sample", small)
     folder = runtime.find_data("find", tmp_path, 1005)
@@ -286,10 +282,8 @@ def test_without_data_a_sample_is_generated_once(
 )
 def test_what_is_attached_is_found(sample, attached, tmp_path, mounts):
     competition, dataset, notebook = map(attached.joinpath, mounts.split())
-    train, validate, test = (
-        Path(sample, f"{split}/{split}00.tfrecord")
-        for split in ("train", "validate", "test")
-    )
+    names = ("train", "validate", "test")
+    train, validate, test = (Path(sample, f"{s}/{s}00.tfrecord") for s in names)
     excerpts = [
         put(train, competition, "frame-sample/frame", train.name),
         put(validate, competition, "validate-sample/validate", validate.name),

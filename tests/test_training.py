@@ -40,13 +40,12 @@ class Traced(keras.layers.Layer):
 
 
 def build():
-    inputs = {
-        "frames": keras.Input((5, SPEC.dim), dtype="uint8", name="frames"),
-        "mask": keras.Input((5,), dtype="bool", name="mask"),
-    }
-    frames = keras.layers.Rescaling(1 / 255)(Traced()(inputs["frames"]))
-    pooled = keras.layers.GlobalAveragePooling1D()(frames, mask=inputs["mask"])
-    model = keras.Model(inputs, keras.layers.Dense(3)(pooled))
+    frames = keras.Input((5, SPEC.dim), dtype="uint8", name="frames")
+    mask = keras.Input((5,), dtype="bool", name="mask")
+    x = keras.layers.Rescaling(1 / 255)(Traced()(frames))
+    x = keras.layers.GlobalAveragePooling1D()(x, mask=mask)
+    outputs = keras.layers.Dense(3)(x)
+    model = keras.Model({"frames": frames, "mask": mask}, outputs)
     model.compile("sgd", "mse")
     return model
 
@@ -148,11 +147,9 @@ def test_the_evaluation_comes_before_those_that_read_it(tmp_path):
     """As those that stop and log."""
     model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
     evaluation = training.SegmentMAP(model, rated(), batch_size=8)
-    callbacks = [
-        evaluation,
-        keras.callbacks.EarlyStopping("val_map", mode="max", patience=2),
-        keras.callbacks.CSVLogger(tmp_path / "history.csv"),
-    ]
+    stop = keras.callbacks.EarlyStopping("val_map", mode="max", patience=2)
+    log = keras.callbacks.CSVLogger(tmp_path / "history.csv")
+    callbacks = [evaluation, stop, log]
     batches = training.epochs(make_epoch, 0, 9, steps=3)
     history = fit(build(), batches, epochs=9, callbacks=callbacks)
     score = evaluation.evaluate()

@@ -37,10 +37,8 @@ def main(arguments):
     elif arguments[0] in BENCHMARKS:
         run(arguments[0], arguments[1:])
     else:
-        raise SystemExit(
-            f"The benchmarks are: {', '.join(BENCHMARKS)}. "
-            f"Received: {arguments[0]}"
-        )
+        names = ", ".join(BENCHMARKS)
+        raise SystemExit(f"Benchmarks are {names}. Received: {arguments[0]}")
 
 
 if __name__ == "__main__":

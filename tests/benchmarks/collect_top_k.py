@@ -73,13 +73,9 @@ def collect_top_k(arguments):
     peak = peak_gib()
     heaps, slow = collect_in_heaps(stream(given.slice, given.classes), *sizes)
     part, _ = collect(stream(given.slice, given.classes), *sizes)
-    equal = all(
-        np.array_equal(
-            part.scores[part.span(column)],
-            np.float32([score for score, _ in heaps[column]]),
-        )
-        for column in range(given.classes)
-    )
+    own = [part.scores[part.span(column)] for column in range(given.classes)]
+    expected = [np.float32([score for score, _ in heap]) for heap in heaps]
+    equal = all(map(np.array_equal, own, expected))
     reference = slow * given.segments / given.slice
     table(
         f"Best {given.k:,} of {given.segments:,} segments x "

@@ -63,10 +63,8 @@ def fuse_csv(arguments):
         expected, reference = timed(_reference, paths, given, slow)
         with open(fused) as file:
             lines = [next(file) for _ in range(given.slice + 1)][1:]
-    equal = all(
-        same_list(line.rstrip("\n").split(",")[1].split(" "), own)
-        for line, own in zip(lines, expected, strict=True)
-    )
+    lists = [line.rstrip("\n").split(",")[1].split(" ") for line in lines]
+    equal = all(map(same_list, lists, expected))
     _report("CSVs", given, ours, reference, equal)
 
 

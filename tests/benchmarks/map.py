@@ -56,10 +56,8 @@ def mean_ap(argv):
     reference, gap = 0.0, 0.0
     for class_id in range(given.slice):
         names = list(map(name, listed(ranking, class_id)))
-        truths = {
-            name(segment): score
-            for segment, score in truths_of(ratings, class_id).items()
-        }
+        pairs = truths_of(ratings, class_id).items()
+        truths = {name(pair): score for pair, score in pairs}
         scores = ranking.scores[ranking.span(class_id)].tolist()
         expected, seconds = timed(
             literal_precision, names, scores, truths, given.k

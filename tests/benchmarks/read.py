@@ -69,15 +69,10 @@ def _compare(title, argv, ours, **sizes):
         size = sum(map(os.path.getsize, shards)) / given.videos
         lengths = tf.data.TFRecordDataset(shards).map(tf.strings.length)
         raw = lengths.batch(BATCH)  # the records alone, not even parsed
-        reference = float_videos(shards)
+        others = {"raw records": raw, "reference": float_videos(shards)}
         epoch = ours(shards, given)
         results = best(
-            given.rounds,
-            lambda number: {
-                "raw records": raw,
-                "reference": reference,
-                "ours": epoch(number),
-            },
+            given.rounds, lambda number: {**others, "ours": epoch(number)}
         )
     most = results["raw records"][0]
     rows = [
@@ -127,10 +122,8 @@ def write_shards(folder, count, shards=4, least=120, labels=0) -> list[str]:
             )
 
     split = "train" if labels else "test"
-    return [
-        write(Path(folder, f"{split}{shard:04d}.tfrecord"), videos(shard))
-        for shard in range(shards)
-    ]
+    paths = [Path(folder, f"{split}{n:04d}.tfrecord") for n in range(shards)]
+    return [write(path, videos(shard)) for shard, path in enumerate(paths)]
 
 
 def float_videos(shards):

@@ -67,13 +67,9 @@ def _one(member, options, prepare, flops_factor):
     num_frames = presets.MEMBERS[member].num_frames
     data = _data(batch_size, num_frames)
     work = flops_factor * flops(model, num_frames) * batch_size
-    seconds = _seconds(
-        [
-            prepare(model, data, options.xla),
-            prepare(plain(model), data, options.xla),
-        ],
-        options.steps,
-    )
+    sides = (model, plain(model))
+    steps = [prepare(side, data, options.xla) for side in sides]
+    seconds = _seconds(steps, options.steps)
     return (
         member,
         num_frames,

@@ -125,10 +125,8 @@ def gradients(model, inputs, targets, loss):
     before = [numpy(w).copy() for w in model.trainable_weights]
     model.compile(keras.optimizers.SGD(1.0), loss)
     model.train_on_batch(inputs, targets)
-    return {
-        weight.path: old - numpy(weight)
-        for weight, old in zip(model.trainable_weights, before, strict=True)
-    }
+    pairs = zip(model.trainable_weights, before, strict=True)
+    return {weight.path: old - numpy(weight) for weight, old in pairs}
 
 
 def batch_norm(x, weights, name, epsilon=1e-3):

@@ -31,14 +31,11 @@ def by_row(mode, x, mask, kernel):
             rows.append(np.zeros(x.shape[-1]))
         elif mode == "attention":
             rows.append(softmax(kept @ kernel) @ kept)
+        elif mode == "first":
+            rows.append(kept[0])
         else:
-            rows.append(
-                {
-                    "mean": kept.mean(axis=0),
-                    "max": kept.max(axis=0),
-                    "first": kept[0],
-                }[mode]
-            )
+            pool = {"mean": np.mean, "max": np.max}[mode]
+            rows.append(pool(kept, axis=0))
     return np.array(rows)
 
 
