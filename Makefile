@@ -92,6 +92,7 @@ bench: $(VENV)/ready-test
 # Runs the notebooks on the sample, and keeps what they show.
 notebooks: $(VENV)/ready-test
 	$(BIN)/python -m tests.execute_notebooks notebooks/*.py
+	cp notebooks/outputs/figures/04_timeline.png notebooks/timeline.png
 
 # OWNER is your name on Kaggle; DATA=owner/name,... attaches more data sets, and
 # DATA=sample none, so that the notebooks simulate their data.

@@ -154,7 +154,7 @@ local_maps = {
 # Weights that were tried before give way to random ones, which is no news.
 warnings.filterwarnings("ignore", "The objective has been evaluated")
 # The process has one row an evaluation; threads would wait for each other.
-threadpoolctl.threadpool_limits(1)
+limits = threadpoolctl.threadpool_limits(1)
 
 
 # %%

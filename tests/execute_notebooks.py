@@ -1,9 +1,10 @@
 """Runs the notebooks on the sample, one after the other, and keeps outputs.
 
-`make notebooks` calls it.  Sounds are left out, being large, and lines of
-progress bars, which tell how long one machine took and nothing else.
+`make notebooks` calls it.  Sounds are left out, being large, and what tells of
+one machine alone: lines of progress bars, and where its files are.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,16 +12,17 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-BAR = "\u2501"  # the bars of Keras are made of it
+BAR = re.compile("\u2501|Epoch [0-9]+/")  # lines of Keras' progress
 
 
-def quiet(output):
-    """An output without bars; None for a sound, or where nothing is left."""
+def quiet(output, folder: str):
+    """An output without bars and the notebook's folder; None for a sound."""
     if "<audio" in output.get("data", {}).get("text/html", ""):
         return None
     if output.output_type == "stream":
         lines = output.text.splitlines(keepends=True)
-        output.text = "".join(line for line in lines if BAR not in line)
+        text = "".join(line for line in lines if not BAR.search(line))
+        output.text = text.replace(folder, "")
         return output if output.text.strip() else None
     return output
 
@@ -37,9 +39,12 @@ def execute(path: Path) -> None:
         coalesce_streams=True,
         resources={"metadata": {"path": path.parent}},
     ).execute()
+    folder = f"{path.parent.resolve()}/"
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in map(quiet, cell.outputs) if o]
+            outputs = (quiet(output, folder) for output in cell.outputs)
+            cell.outputs = [output for output in outputs if output]
+    notebook.metadata.pop("jupytext", None)
     nbformat.write(notebook, path.with_suffix(".ipynb"))
 
 
