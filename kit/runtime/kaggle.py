@@ -66,7 +66,8 @@ def pack(owner: str, data: Sequence[str], folder: Path = FOLDER) -> list[dict]:
 
 
 def _copy_kit(folder, name):
-    ignored = shutil.ignore_patterns("__pycache__", "*.ipynb*")
+    own = "__pycache__", "*.ipynb*", "*.png", "outputs"
+    ignored = shutil.ignore_patterns(*own)
     for part in ("kit", "notebooks"):
         shutil.copytree(ROOT / part, folder / part, ignore=ignored)
     # Wheels that run on any machine are imported as they are.
