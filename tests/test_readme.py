@@ -25,7 +25,8 @@ ELSEWHERE = {
     "make demo": ("tests/test_make.py", 'make("demo", *given)'),
     "make test": (".ci/run", "make test\n"),
     ". .venv/bin/activate": ("Makefile", "-m venv $(VENV)"),
-    "python notebooks/02_pretrain.py --help": (__file__, '"--help")'),
+    # In two parts, so that it is not found here.
+    "python notebooks/02_pretrain.py --help": (__file__, '.py", ' + '"--'),
     "make kaggle OWNER=your-kaggle-name DATA=sample": (
         "tests/test_make.py",
         "kaggle",
