@@ -4,6 +4,9 @@ A fixed network of convolutions, whose filters are cut at random from other
 films, and a PCA with whitening that was fitted on those.
 """
 
+import os
+import threading
+import time
 from functools import cache, partial
 
 import numpy as np
@@ -90,8 +93,27 @@ def make_all(function, items):
     from threadpoolctl import threadpool_limits
 
     cores = Parallel(1 if len(items) < FEW else -1, return_as="generator")
+    call = partial(_call, os.getpid(), function)
     with threadpool_limits(1):  # with more, features may differ
-        yield from cores(map(delayed(function), items))
+        yield from cores(map(delayed(call), items))
+
+
+def _call(parent, function, item):
+    if os.getpid() != parent:
+        _end_with(parent)
+    return function(item)
+
+
+@cache
+def _end_with(parent):
+    """Ends this process where its parent is killed, and it would stay."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def features(film: tuple, spec: FrameSpec) -> np.ndarray:
