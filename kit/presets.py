@@ -186,22 +186,20 @@ def parse_members(names: str | Sequence[str]) -> list[str]:
 def sampling(
     name: str, scale: str = "paper", spec: FrameSpec = YOUTUBE_8M
 ) -> dict:
-    """Which frames a pre-training example has, as `data.Snippets` takes it.
+    """Which frames a pre-training example has.
 
-    A segment's, in a row, for a member that sees a segment; 60 or 300 from
+    As `data.Snippets` takes it, or `data.Bags` where there are `num_windows`:
+    a segment's, in a row, for a member that sees a segment; 60 or 300 from
     anywhere for one that sees a video; windows of a segment's for a bag.
     """
     num_frames, num_windows = member(name).num_frames, member(name).num_windows
+    if num_windows:
+        return {"num_frames": spec.segment_frames, "num_windows": num_windows}
     if num_frames == YOUTUBE_8M.segment_frames:
-        frames = {"num_frames": spec.segment_frames, "contiguous": True}
-        return frames | {"num_windows": num_windows}
+        return {"num_frames": spec.segment_frames, "contiguous": True}
     most = TINY_FRAMES if scale == "tiny" else num_frames
     num_frames = min(num_frames, most, spec.max_frames)
-    return {
-        "num_frames": num_frames,
-        "contiguous": False,
-        "num_windows": None,
-    }
+    return {"num_frames": num_frames, "contiguous": False}
 
 
 def build(

@@ -158,13 +158,14 @@ pack_dir = os.path.expandvars(os.path.expanduser(pack_dir))
 def snippets_for(name):
     """The pre-training examples of a member."""
     frames = presets.sampling(name, scale, spec)
-    windows = frames["num_windows"]
+    windows = frames.get("num_windows", 0)  # of a bag
     common = {"part": holdout.training, "seed": seed}
     common["batch_size"] = bag_batch_size if windows else batch_size
     if not pack_dir or frames["num_frames"] != spec.segment_frames:
-        return data.Snippets(shards, spec, num_classes, **frames, **common)
+        examples = data.Bags if windows else data.Snippets
+        return examples(shards, spec, num_classes, **frames, **common)
     folder = os.path.join(pack_dir, "bags" if windows else "snippets")
-    rows = {"snippets": 1 if windows else 4, "num_windows": windows or 0}
+    rows = {"snippets": 1 if windows else 4, "num_windows": windows}
     pack.pack_snippets(shards, folder, spec, num_classes, **rows, seed=seed)
     return pack.Pack(folder, range(num_classes), **common)
 

@@ -41,9 +41,9 @@ def read(shards, **options):
     return rows(data.videos(shards, options.pop("spec", TINY), **options))
 
 
-def snippets(shards, steps=5, epoch=0, **options):
+def snippets(shards, steps=5, epoch=0, kind=data.Snippets, **options):
     options = {"num_classes": 10, "batch_size": 8, **options}
-    return data.Snippets(shards, TINY, **options).epoch(epoch, steps)
+    return kind(shards, TINY, **options).epoch(epoch, steps)
 
 
 class TestVideos:
@@ -135,10 +135,10 @@ class TestSnippets:
         assert len(begins) > 3
 
     def test_a_bag_has_windows_spread_over_a_video(self, shards, written):
-        bags = snippets(shards, num_frames=3, num_windows=4)
+        bags = snippets(shards, kind=data.Bags, num_frames=3, num_windows=4)
         inputs, _ = bags.element_spec
-        assert inputs["frames"].shape == (8, 4, 3, 12)
-        assert inputs["mask"].shape == (8, 4, 3)
+        refused("num_windows=0", data.Bags, shards, TINY, 10, 0)
+        assert [x.shape for x in inputs.values()] == [(8, 4, 3, 12), (8, 4, 3)]
         for frames, mask, targets in rows(bags):
             first = frames[0][mask[0]].tobytes()
             (video,) = (v for v in written if first in v.frames.tobytes())

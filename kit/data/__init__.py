@@ -3,7 +3,7 @@
 Features stay uint8 from the disk to the device; the model dequantises them.
 """
 
-from kit.data.batches import Snippets, videos
+from kit.data.batches import Bags, Snippets, videos
 from kit.data.reading import check, find_video, ratings, read_shard
 from kit.data.records import Video
 from kit.data.shards import list_shards

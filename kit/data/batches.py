@@ -1,5 +1,7 @@
 """Shards -> batches by `tf.data`: whole videos in order, or random snippets."""
 
+import math
+
 import numpy as np
 
 from kit.data.examples import Examples
@@ -79,10 +81,6 @@ class Snippets:
         num_frames: Frames a snippet; a shorter video is padded and masked.
         contiguous: Whether the frames are a run, or each is drawn on its own,
             without replacement, in the order of time.
-        num_windows: Instead of one run, so many spread over the video, each
-            drawn from a stretch of its own: a bag, for
-            `kit.models.multiple_instance`. A video has at most as many as its
-            frames fill; the others are masked.
         part: Which videos, see `kit.splits`.
         batch_size: Snippets a batch.
         seed: The seed of every random choice.
@@ -107,26 +105,18 @@ class Snippets:
         num_classes: int,
         num_frames: int = 5,
         contiguous: bool = True,
-        num_windows: int | None = None,
         part: Part = EVERY_VIDEO,
         batch_size: int = 128,
         seed: int = 0,
         on_error: str = "stop",
     ):
-        windows = 1 if num_windows is None else num_windows
-        for value in (num_classes, num_frames, batch_size, windows):
+        for value in (num_classes, num_frames, batch_size):
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(
-                    "Numbers of classes, frames, windows and snippets must be "
-                    "whole and at least 1. Received: num_classes="
-                    f"{num_classes!r}, num_frames={num_frames!r}, num_windows="
-                    f"{num_windows!r}, batch_size={batch_size!r}"
+                    "Numbers of classes, frames and snippets must be whole and "
+                    f"at least 1. Received: num_classes={num_classes!r}, "
+                    f"num_frames={num_frames!r}, batch_size={batch_size!r}"
                 )
-        if num_windows and not contiguous:
-            raise ValueError(
-                "A window of a bag is a run of frames: leave `contiguous` "
-                f"True. Received: num_windows={num_windows}, contiguous=False"
-            )
         self.examples = Examples(shards, spec, num_classes, part, on_error)
         rules = spec, num_classes, None, problem_list(on_error), False
         videos = read_shard(shards, *rules)
@@ -136,7 +126,7 @@ class Snippets:
                 f"another part. Received: {part}, {self.examples.paths[:3]!r}"
             )
         self.num_frames, self.contiguous = num_frames, contiguous
-        self.num_windows = num_windows
+        self.shape = (num_frames,)  # of the frames of an example
         self.batch_size, self.seed = batch_size, seed
 
     def epoch(self, epoch: int, steps: int):
@@ -149,14 +139,13 @@ class Snippets:
         Returns:
             A `tf.data.Dataset` of `steps` batches `({"frames": uint8 (B, T,
             D), "mask": bool (B, T)}, targets int8 (B, num_classes))`, B and T
-            static; of bags frames `(B, N, T, D)` and mask `(B, N, T)`.
+            static.
         """
         import tensorflow as tf
 
         state = np.random.SeedSequence([self.seed, epoch]).generate_state(3)
         order, choice, mix = state.tolist()
-        examples = self.examples
-        length = self.num_frames * (self.num_windows or 1)
+        examples, length = self.examples, math.prod(self.shape)
 
         def one_pass(number):
             shuffle = tf.random.experimental.stateless_shuffle
@@ -183,51 +172,77 @@ class Snippets:
         return batches.with_options(quiet_options())
 
     def _choose(self, lists, count, seed):
-        """The frames of a snippet, of each feature list."""
+        """The frames of an example, of each feature list; see `Examples`."""
         import tensorflow as tf
 
         wanted = tf.minimum(self.num_frames, count)
-        last = count - wanted
-        if self.num_windows:
-            index, real = self._windows(count, last, seed)
-            index = index[: count * tf.size(index)]  # a file's end has none
-            return [tf.gather(frames, index) for frames in lists], real
         if self.contiguous:
+            last = count - wanted
             begin = tf.random.stateless_uniform([], seed, 0, last + 1, tf.int32)
             return [frames[begin : begin + wanted] for frames in lists], None
         noise = tf.random.stateless_uniform([count], seed)
         index = tf.sort(tf.math.top_k(noise, wanted).indices)
         return [tf.gather(frames, index) for frames in lists], None
 
-    def _windows(self, count, last, seed):
-        """Frames of the windows of a bag, and which are real, `(N * T,)`."""
-        import tensorflow as tf
-
-        number = tf.range(self.num_windows)
-        filled = -(-tf.maximum(count, 1) // self.num_frames)
-        filled = tf.minimum(filled, self.num_windows)
-        place = tf.cast(number, tf.float32) + tf.random.stateless_uniform(
-            [self.num_windows], seed
-        )
-        stretch = (last + 1) / filled  # starts that a window is drawn from
-        start = tf.cast(place * tf.cast(stretch, tf.float32), tf.int32)
-        start = tf.minimum(start, last)[:, None]
-        frame = start + tf.range(self.num_frames)
-        real = (frame < count) & (number < filled)[:, None]
-        frame = tf.minimum(frame, count - 1)
-        return tf.reshape(frame, [-1]), tf.reshape(real, [-1])
-
     def _batch(self, _, inputs, targets, *rest):
-        """Inputs and targets, the frames of a bag by windows."""
+        """Inputs and targets of a batch, its frames in the example's shape."""
         import tensorflow as tf
 
-        if self.num_windows:
-            shape = self.batch_size, self.num_windows, self.num_frames
-            inputs = {
-                name: tf.reshape(x, (*shape, *x.shape[2:]))
-                for name, x in inputs.items()
-            }
-        return inputs, targets
+        shape = self.batch_size, *self.shape
+        reshaped = {
+            name: tf.reshape(x, (*shape, *x.shape[2:]))
+            for name, x in inputs.items()
+        }
+        return reshaped, targets
+
+
+class Bags(Snippets):
+    """Videos as bags of windows and their labels, for pre-training.
+
+    A window is a run of frames. Those of a bag are spread over the video, each
+    drawn from a stretch of its own. A video has at most as many as its frames
+    fill; the others are masked. All else is as in `Snippets`.
+
+    Batches are `({"frames": uint8 (B, N, T, D), "mask": bool (B, N, T)},
+    targets int8 (B, num_classes))`, for `kit.models.multiple_instance`.
+
+    Args:
+        shards, spec, num_classes: As for `Snippets`.
+        num_windows: N, windows of a bag.
+        options: `num_frames` of a window, `part`, `batch_size`, `seed` and
+            `on_error`, as for `Snippets`.
+
+    Raises:
+        ValueError: As `Snippets`, and where a bag would have no window.
+    """
+
+    def __init__(self, shards, spec, num_classes, num_windows=8, **options):
+        if not isinstance(num_windows, int | np.integer) or num_windows < 1:
+            raise ValueError(
+                "A bag must have a whole number of windows, at least 1. "
+                f"Received: num_windows={num_windows!r}"
+            )
+        super().__init__(shards, spec, num_classes, contiguous=True, **options)
+        self.shape = num_windows, self.num_frames
+
+    def _choose(self, lists, count, seed):
+        import tensorflow as tf
+
+        windows, length = self.shape
+        number = tf.range(windows)
+        filled = -(-tf.maximum(count, 1) // length)
+        filled = tf.minimum(filled, windows)
+        last = tf.maximum(count - length, 0)
+        stretch = (last + 1) / filled  # starts that a window is drawn from
+        place = tf.random.stateless_uniform([windows], seed)
+        place += tf.cast(number, tf.float32)
+        start = tf.cast(place * tf.cast(stretch, tf.float32), tf.int32)
+        frame = tf.minimum(start, last)[:, None] + tf.range(length)
+        real = (frame < count) & (number < filled)[:, None]
+        index = tf.reshape(tf.minimum(frame, count - 1), [-1])
+        index = index[: count * windows * length]  # a file's end has none
+        chosen = [tf.gather(frames, index) for frames in lists]
+        return chosen, tf.reshape(real, [-1])
 
 
 def shuffled(dataset, size, seed):

@@ -40,7 +40,7 @@ def multiple_instance(
 
     Args:
         model: A model of this module; the two share their layers.
-        num_windows: Windows of a video, as `data.Snippets` is asked for.
+        num_windows: Windows of a video, as `data.Bags` is asked for.
         pooling: A mode of `BagPooling`.
 
     Returns:

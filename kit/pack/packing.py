@@ -30,7 +30,7 @@ def pack_snippets(
 
     Which runs is a pure function of the seed and the video's id. They differ
     where the video has frames enough.  A row is one run, or the runs of a bag
-    as `data.Snippets` has them.
+    as `data.Bags` has them.
 
     Args:
         shards: From `data.list_shards`, or any list of paths.
