@@ -74,7 +74,13 @@ def experts(model: keras.Model, inputs: Mapping, class_id: int) -> tuple:
         sum of gate times expert, times the output gate where there is one.
     """
     (head,) = models.find_layers(model, MixtureOfExperts)
-    column = models.class_ids(model).tolist().index(class_id)
+    class_ids = models.class_ids(model).tolist()
+    if class_id not in class_ids:
+        raise ValueError(
+            "The model must have the class: give one of "
+            f"`kit.models.class_ids(model)`. Received: class_id={class_id!r}"
+        )
+    column = class_ids.index(class_id)
     probability = model(inputs)[:, column]
     if head.output_columns is not None:  # its experts are those of all classes
         column = head.output_columns[column]

@@ -24,7 +24,7 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
         y_pred: Probabilities of shape `(batch_size, num_classes)`.
 
     Raises:
-        ValueError: Where targets and model have not as many classes.
+        ValueError: Where targets and model differ in the number of classes.
     """
 
     def __init__(self, name="masked_binary_crossentropy", **kwargs):
@@ -58,7 +58,7 @@ class DistillationLoss(keras.losses.Loss):
             the mixture's first.
 
     Raises:
-        ValueError: Where targets and model have not as many classes.
+        ValueError: Where targets and model differ in the number of classes.
 
     Reference:
 
@@ -93,7 +93,7 @@ class DistillationLoss(keras.losses.Loss):
 
 
 def _check_classes(y_true, y_pred):
-    """One column of targets would be repeated for every class in silence."""
+    """Refuses unequal class numbers: one column would silently be repeated."""
     if y_true.shape[-1] != y_pred.shape[-1]:
         raise ValueError(
             "Targets must have a column for each class of the model: read them "

@@ -102,8 +102,8 @@ MEMBERS = {
     ),
 }
 
-# The same architectures, pre-trained on bags of windows of a video: the paper
-# takes a random window for a video in which every label holds throughout.
+# The same architectures, pre-trained on bags of windows of a video.  The paper
+# takes one random window, as if every label held throughout the video.
 OURS = {
     f"Bag{name}": replace(
         member,
@@ -188,9 +188,10 @@ def sampling(
 ) -> dict:
     """Which frames a pre-training example has.
 
-    As `data.Snippets` takes it, or `data.Bags` where there are `num_windows`:
-    a segment's, in a row, for a member that sees a segment; 60 or 300 from
-    anywhere for one that sees a video; windows of a segment's for a bag.
+    Arguments of `data.Snippets`, or of `data.Bags` where a member has
+    `num_windows`.  A member that sees a segment gets as many frames, in a row;
+    one that sees a video gets 60 or 300 frames from anywhere; a bag gets
+    windows as long as a segment.
     """
     num_frames, num_windows = member(name).num_frames, member(name).num_windows
     if num_windows:

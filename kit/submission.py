@@ -171,7 +171,7 @@ def read_row(file, place):
 
 
 def check_once(path, place, rows) -> None:
-    """Refuses a list that has one of its rows, of any table, twice."""
+    """Refuses a list in which a row of the segment table occurs twice."""
     index = np.arange(len(rows))
     last = np.empty(rows.max(initial=-1) + 1, int)
     last[rows] = index
@@ -205,7 +205,7 @@ def _segments_of(line):
         video_ids, starts = _parsed(text)
     except (ValueError, OverflowError):
         video_ids, starts = np.array([b""]), np.array([0])  # refused below
-    # A number that is not written as we would changes the length.
+    # A start written in another way, such as 05, changes the length.
     digits = 1 + np.searchsorted(10 ** np.arange(1, 6), starts, "right")
     letters = np.strings.str_len(video_ids)
     if (

@@ -57,7 +57,7 @@ from kit import data, plots, runtime, sample
 from kit.spec import OFFSET, SCALE, FrameSpec
 from kit.splits import Holdout
 
-given = runtime.flags(globals())  # as a script: what its command line says
+given = runtime.flags(globals())  # of a script: its command line
 globals().update(given)
 output_dir = runtime.workspace(output_dir)
 data_dir = runtime.find_data(data_dir, output_dir, seed)
@@ -99,7 +99,7 @@ if sample.is_sample(data_dir):
         display(Audio(film[1], rate=film[2]))
 
 # %% [markdown]
-# On top one frame of every few, beneath them what is heard, and in the bars
+# On top is one frame of every few, beneath is what is heard, and the bars show
 # what people said: blue where the concept is there, red where it is not.  Some
 # of what passes is clutter that lasts for a frame: other digits, letters, other
 # sounds.  A model sees none of this, only numbers that were computed from it,
@@ -127,7 +127,7 @@ problems = data.check(train[:20] + validate, spec, num_classes, class_ids)
 if len(problems):
     print(problems.to_string(index=False))
     raise ValueError("Mend or remove what the table lists, before training.")
-print("Nothing is.")
+print("No problem was found.")
 
 # %% [markdown]
 # ## How long are the videos, and what are they about?
@@ -168,6 +168,30 @@ print(f"{len(ratings):,} ratings of {len(rated):,} segments")
 print(f"{ratings['score'].mean():.1%} say yes")
 figure = plots.ratings_per_class(ratings, names)
 plots.show(figure, output_dir, "01_ratings_per_class")
+
+# %% [markdown]
+# ## A label of a video is a label of a bag
+#
+# The annotators were asked about labels of the video, and in many segments said
+# no.  A label says that its concept is *somewhere*: the video is a bag of
+# segments, of which one or more show it.  To learn from labels of bags is known
+# as *multiple-instance learning*; section 1 of the paper names it, but goes on
+# to train on random five frames as if every label held in them.  Notebook 2
+# does both.
+
+# %%
+asked = ratings.groupby(["video_id", "label"])["score"].agg(["size", "mean"])
+asked = asked[asked["size"] > 1]
+mixed = asked["mean"].between(0, 1, inclusive="neither").mean()
+print(f"of {len(asked):,} labels of a video asked about more than once,")
+print(f"{mixed:.1%} hold in one segment and not in another")
+if sample.is_sample(data_dir):
+    truth = sample.load_truth(data_dir)
+    share = truth.groupby(["video_id", "label"])["score"].mean()
+    axes = share[share > 0].plot.hist(bins=20, range=(0, 1))
+    axes.set(xlabel="share of the segments that show it (planted truth)")
+    axes.set(ylabel="concepts of a video")
+    plots.show(axes.figure, output_dir, "01_share_of_segments")
 
 # %% [markdown]
 # Videos are held out by a hash of their id: the same video sits in different

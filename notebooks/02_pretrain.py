@@ -75,7 +75,7 @@ from kit import (
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
-given = runtime.flags(globals())  # as a script: what its command line says
+given = runtime.flags(globals())  # of a script: its command line
 globals().update(given)
 output_dir = runtime.workspace(output_dir)
 data_dir = runtime.find_data(data_dir, output_dir, seed)
@@ -122,15 +122,16 @@ print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 # %%
 train = data.list_shards(data_dir, "train")
 validate = data.list_shards(data_dir, "validate")
-for part in (holdout.checkpoint, holdout.ensemble):
-    ratings = data.ratings(validate, spec, class_ids, part)
-    print(f"{len(ratings):,} ratings, {ratings['score'].mean():.1%} say yes")
+for half in ("checkpoint", "ensemble"):
+    ratings = data.ratings(validate, spec, class_ids, getattr(holdout, half))
+    yes = ratings["score"].mean()
+    print(f"{half} half: {len(ratings):,} ratings, {yes:.1%} say yes")
 
 segments = output_dir / "segments"
 pack.pack_segments(validate, segments, spec, class_ids)
 rated = pack.Pack(segments, class_ids, holdout.checkpoint).rated()
 floor = metrics.floor_of_targets(rated.targets)
-print(f"a random order of the first half: MAP {floor:.4f}")
+print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 
 # %% [markdown]
 # ## Snippets
@@ -142,9 +143,9 @@ print(f"a random order of the first half: MAP {floor:.4f}")
 # The paper takes a video's labels for those of the snippet, but most of them
 # hold in a small part of the video.  A member whose name begins with `Bag`, one
 # of ours, sees a *bag* instead: eight windows spread over the video.  It scores
-# each, and what is trained on the labels is their mean in which each
-# probability weighs itself (a *linear softmax*): some window must show what the
-# label says, not every one.
+# each window, and the loss compares the labels with a weighted mean of these
+# probabilities, in which each is its own weight (a *linear softmax*): some
+# window must show what the label says, not every one.
 #
 # Shards of whole videos are read slowly.  Where `pack_dir` names a folder they
 # are read once, into four snippets a video (90 GB for all of YouTube-8M), and a
@@ -181,9 +182,9 @@ print(f"labels a video: {(targets.numpy() == 1).sum(axis=1).mean():.1f}")
 # Adam with each tensor's gradient clipped to a norm of 1; at the paper's size
 # 200,000 steps of 128 examples, the learning rate 1e-4 times 0.9 every 2 M
 # examples.  The loss is binary cross-entropy over all video classes;
-# MixNeXtVLAD adds the distillation of eq. 17-19, which its training model gives
-# the logits of every branch for.  Bags come fewer to a batch, and the learning
-# rate follows the square root of their number, as is usual for Adam.
+# MixNeXtVLAD adds the distillation of eq. 17-19, for which its training model
+# gives the logits of every branch.  A batch holds fewer bags than snippets; the
+# learning rate follows the square root of the batch size, as usual for Adam.
 #
 # Every epoch ends with the score of the hold-out and a backup.  When the
 # session ends, run the notebook again, in the same folder or with its old
@@ -243,7 +244,7 @@ for name in members:
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         initial_epoch=backup.epoch,
-        shuffle=False,  # the batches are
+        shuffle=False,  # the batches are shuffled already
         callbacks=[
             training.SegmentMAP(model, rated, class_ids),
             keras.callbacks.CSVLogger(folder / "history.csv", append=True),

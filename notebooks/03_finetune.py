@@ -72,7 +72,7 @@ from kit import (
 from kit.spec import FrameSpec
 from kit.splits import Holdout
 
-given = runtime.flags(globals())  # as a script: what its command line says
+given = runtime.flags(globals())  # of a script: its command line
 globals().update(given)
 output_dir = runtime.workspace(output_dir)
 data_dir = runtime.find_data(data_dir, output_dir, seed)
@@ -108,9 +108,10 @@ print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 
 # %%
 validate = data.list_shards(data_dir, "validate")
-for part in (holdout.checkpoint, holdout.ensemble):
-    ratings = data.ratings(validate, spec, class_ids, part)
-    print(f"{len(ratings):,} ratings, {ratings['score'].mean():.1%} say yes")
+for half in ("checkpoint", "ensemble"):
+    ratings = data.ratings(validate, spec, class_ids, getattr(holdout, half))
+    yes = ratings["score"].mean()
+    print(f"{half} half: {len(ratings):,} ratings, {yes:.1%} say yes")
 
 folder = output_dir / "segments"
 pack.pack_segments(validate, folder, spec, class_ids)
@@ -136,7 +137,7 @@ print(pd.Series(targets.numpy().ravel()).map(meaning).value_counts())
 
 # %%
 def compile_member(name):
-    """A member as pre-training left it, and the model that is trained."""
+    """A pre-trained member, the model that is trained, and its settings."""
     before = runtime.find_output(
         output_dir, f"{name}/pretrain/model.weights.h5"
     )
@@ -196,7 +197,7 @@ for name in members:
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         initial_epoch=backup.epoch,
-        shuffle=False,  # the batches are
+        shuffle=False,  # the batches are shuffled already
         callbacks=[
             training.SegmentMAP(model, rated, class_ids),
             keras.callbacks.CSVLogger(folder / "history.csv", append=True),
@@ -228,8 +229,8 @@ figure = plots.learning_curves(histories, floor, levels)
 plots.show(figure, output_dir, "03_learning_curves")
 
 # %% [markdown]
-# Where a curve crosses its dotted line, the ratings have added to what
-# pre-training knew.  The best point of each curve is the checkpoint that stays.
+# Where a curve is above its dotted line, the ratings have added to what
+# pre-training knew.  The best point of each curve is the checkpoint kept.
 
 # %%
 best = {name: table["val_map"].max() for name, table in histories.items()}

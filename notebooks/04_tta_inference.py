@@ -74,7 +74,7 @@ from kit.ranking import Ranking, TopK
 from kit.spec import FrameSpec
 from kit.splits import EVERY_VIDEO, Holdout
 
-given = runtime.flags(globals())  # as a script: what its command line says
+given = runtime.flags(globals())  # of a script: its command line
 globals().update(given)
 output_dir = runtime.workspace(output_dir)
 data_dir = runtime.find_data(data_dir, output_dir, seed)
@@ -164,9 +164,9 @@ if model:
 # $$\mathrm{Attention}(Q, K, V) =
 # \mathrm{softmax}\left(\frac{QK^\top}{\sqrt{d_k}}\right) V$$
 #
-# The softmax is what is drawn, a square a head, for one segment of the
-# hold-out: the first of a few that people were asked the same class about, some
-# with a yes and some with a no.
+# The figure shows the softmax, one square for each head, for one segment of
+# the hold-out: the first of a few that were rated for the same class, some with
+# a yes and some with a no.
 
 # %%
 packed = output_dir / "segments"
@@ -364,7 +364,7 @@ print(table.round(4).to_string())
 # Read a row from left to right: chance, what video labels taught, what ratings
 # added, what the shifts added.  The oracle learns nothing from the shards; its
 # score stands under "fine-tuned".  `Logistic`, a logistic regression on the
-# mean frame and never shifted, is the plain rival.  On the sample the test
+# mean frame and never shifted, is the baseline.  On the sample the test
 # split is scored twice: on its ratings, as Kaggle does, and on the whole
 # planted truth, where chance is much lower.
 
@@ -381,9 +381,9 @@ for name in members:
 
 # %% [markdown]
 # A diamond to the right of its circle gained from the shifts.  The hold-out is
-# small, and other videos would have given another gain: with 95 % one between
-# the two ends, by a bootstrap over videos.  Where 0 lies between them, the gain
-# or loss may be luck.
+# small, and other videos would have given another gain.  The two printed ends
+# hold 95 % of the gains of a bootstrap over videos.  Where 0 lies between them,
+# the gain or loss may be luck.
 #
 # ## A submission
 #
@@ -408,28 +408,65 @@ table.to_csv(output_dir / "scores.csv")
 # %% [markdown]
 # ## Right and wrong
 #
-# The ten segments of the test split that the best member ranks highest for one
-# class, five frames each.
+# Only the sample has answers for every segment, and pictures.  First the ten
+# segments that the best member ranks highest for one class, five frames each.
+
+
+# %%
+def answers_of(ranking, truth):
+    """Every answer as a row: label, score, video_id, start, right."""
+    tables = []
+    for label in ranking.class_ids:
+        rows = ranking.indices(label)
+        columns = {
+            "label": label,
+            "score": ranking.scores[ranking.span(label)],
+            "video_id": ranking.video_ids[rows].astype(str),
+            "start": ranking.starts[rows],
+        }
+        tables.append(pd.DataFrame(columns))
+    right = truth.rename(columns={"score": "right"})
+    return pd.concat(tables).merge(right, how="left")
+
+
+def show_answers(table, figure_name):
+    """Draws the segments of the rows of a table, in their order."""
+    length = spec.segment_frames
+    clips = [
+        sample.film(data_dir, row.video_id)[0][row.start :][:length]
+        for row in table.itertuples()
+    ]
+    titles = [names.get(c, f"class {c}") for c in table["label"]]
+    figure = plots.answers(clips, table["right"], titles)
+    plots.show(figure, output_dir, figure_name)
+
 
 # %%
 if simulated:
-    ranking = rankings[best, "test", "+ TTA"]
-    rows = ranking.indices(disputed)[:10]
-    ids, starts = ranking.video_ids[rows].astype(str), ranking.starts[rows]
-    found = list(zip(ids, starts.tolist(), strict=True))
-    truth = answers["test truth"].set_index(["video_id", "start"])
-    right = truth.loc[truth["label"] == disputed, "score"].loc[found] == 1
-    clips = [
-        sample.film(data_dir, video_id)[0][start:][: spec.segment_frames]
-        for video_id, start in found
-    ]
-    figure = plots.answers(clips, right, concept)
-    plots.show(figure, output_dir, "04_answers")
-    print(f"{best}: {right.sum()} of {len(right)} show it")
+    truth = answers["test truth"]
+    table = answers_of(rankings[best, "test", "+ TTA"], truth)
+    first = table[table["label"] == disputed].head(10)
+    show_answers(first, "04_best_answers")
+    print(f"{best}: {first['right'].sum()} of {len(first)} show it")
+
+# %% [markdown]
+# Now the ten worst: of all classes, the wrong answers that it was surest of,
+# and what is there in their place.
+
+# %%
+if simulated:
+    worst = table[table["right"] == 0].nlargest(10, "score")
+    show_answers(worst, "04_worst_answers")
+    there = truth[truth["score"] == 1]
+    there = there.assign(there=there["label"].map(names).fillna("unnamed"))
+    there = there.groupby(["video_id", "start"])["there"].agg(", ".join)
+    worst = worst.assign(label=worst["label"].map(names))
+    print(worst.join(there, on=["video_id", "start"]).to_string(index=False))
 
 # %% [markdown]
 # A wrong answer is worth a look: another digit of the same shape, a sound that
-# one cannot see, or a concept that fills less than half of the segment.
+# one cannot see, the right digit without the sound, or a concept that is there
+# in less than half of the segment, which by the rule of the ratings is a *no*.
 #
 # ## One video
 #
@@ -453,6 +490,34 @@ plots.show(figure, output_dir, "04_timeline")
 print(f"{best}, video {video_id} of the {measure}")
 
 # %% [markdown]
+# ## What did the bag teach?
+#
+# Nobody told a member during pre-training *where* in a video its label holds.
+# Here are two that learnt from labels of videos alone, one from single snippets
+# and one from bags, and the first of the concepts above.
+
+# %%
+plain = best.removeprefix("Bag")
+twins = [name for name in (plain, f"Bag{plain}") if name in members]
+if len(twins) == 2:
+    tables = []
+    for name in twins:
+        scores = inference.localize(pretrained(name), frames)
+        scores = scores[scores["class_id"] == shown[0]]
+        scores = scores.assign(class_id=len(tables), name=name)
+        tables.append(scores)
+    concept = truth[truth["label"] == shown[0]]
+    both = pd.concat([concept.assign(label=row) for row in range(2)])
+    figure = plots.timeline(pd.concat(tables), both, film=film)
+    plots.show(figure, output_dir, "04_bags")
+    print(f"{names.get(int(shown[0]))}, video {video_id}")
+
+# %% [markdown]
+# A snippet has the label *yes* even where the concept is absent, so its member
+# learns what such a video looks like.  In a bag the label mostly trains the
+# windows that look most like the concept, and the member is free to say *no*
+# between them.
+#
 # **Learned**: looking a frame or two to either side is nearly free, and what it
 # gains is measured, not assumed.
 # **Next**: `05_ensemble` fuses the members.

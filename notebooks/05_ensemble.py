@@ -60,7 +60,7 @@ from skopt.utils import cook_estimator, normalize_dimensions
 from kit import ensemble, metrics, plots, presets, submission
 from kit.ranking import Ranking
 
-given = runtime.flags(globals())  # as a script: what its command line says
+given = runtime.flags(globals())  # of a script: its command line
 globals().update(given)
 output_dir = runtime.workspace(output_dir)
 folder = runtime.find_output(output_dir, "answers")
@@ -112,11 +112,11 @@ figure = plots.score_scales(of_class)
 plots.show(figure, output_dir, "05_scores_and_ranks")
 
 # %% [markdown]
-# On the left, go up from one place: where the members give it different scores,
-# they do not mean the same by a probability, and the right side helps: there a
-# place is worth the same whoever gives it.  The price is what the scores knew:
-# the step from the first place to the second is always the largest, however
-# close the two were.
+# On the left, compare the scores at one place.  Where the members differ, they
+# do not mean the same by a probability, and ranks help: on the right a place is
+# worth the same whoever gives it.  But ranks lose what the scores knew: the
+# step from the first place to the second is always the largest, however close
+# the two were.
 #
 # So ranks are for members that have scales of their own, or of which only the
 # submissions are left.  Scores are for members that learnt the same labels by
@@ -283,9 +283,9 @@ way, weighing = shipped
 local_map, search, weights = local_maps[way], searches[way], chosen[shipped]
 
 # %% [markdown]
-# *Chosen on all* is what weights score on the videos that chose them: how far
-# *cross-fitted* is below it is how much they flatter themselves.  A *gain* that
-# its *error* exceeds could as well be luck.
+# *Chosen on all* is what weights score on the videos that chose them; how far
+# *cross-fitted* is below it is their optimistic bias.  A *gain* smaller than
+# its *error* could as well be luck.
 #
 # ## Where did the optimiser look, and did it find anything?
 #
@@ -377,9 +377,9 @@ if "test truth" in answers:
     print("SIMULATED data: no score here is one of YouTube-8M.")
 print(story.round(4).to_string(na_rep=""))
 print("Oracle: taught with clean labels of the frames of other films.")
-print(f"Ensemble: {way}, {weighing}; the paper's: {', '.join(paper)}.")
-print("On the hold-out both are cross-fitted; so is the best single member:")
-print(f"{best_single['cross-fitted']:.4f}")
+print(f"Ensemble: {way}, {weighing}.  Paper's recipe: {', '.join(paper)}.")
+print("On the hold-out both are cross-fitted.  The best single member,")
+print(f"cross-fitted too, scores {best_single['cross-fitted']:.4f}.")
 print(f"\nsubmission: {path}\nfigures:    {output_dir / 'figures'}")
 
 # %% [markdown]

@@ -14,7 +14,7 @@ KIT = Path("kit")
 
 # A room may import rooms of lower floors, and the neighbours named below.
 FLOORS = [
-    {"spec", "replacing"},
+    {"spec", "replacing", "processes"},
     {"layers", "splits", "ranking"},
     {"models", "data", "losses", "metrics"},
     {"presets", "sample", "pack"},

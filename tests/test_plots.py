@@ -87,7 +87,7 @@ DRAWN = {
     "class_gains": (
         plots.class_gains, [[0.1, -0.2, 0.0], list(NAMES.values())], NAMES
     ),
-    "answers": (plots.answers, [[FILM[0][:5]] * 3, [1, 0, 1], NAMES[3]], [3]),
+    "answers": (plots.answers, [[FILM[0][:5]] * 2, [1, 0], "ab"], []),
     "assignment": (plots.assignment, [SHARES, *VIDEO], NAMES),
     "assignment_strip": (plots.assignment, [MANY, *VIDEO, FILM], NAMES),
     "attention": (plots.attention, [ATTENTION], []),
@@ -239,8 +239,8 @@ def test_the_shifts_draw_their_frames_and_scores():
 
 def test_answers_are_framed_by_right_or_wrong():
     figure = draw("answers")
-    labels = [axes.get_ylabel() for axes in figure.axes if axes.axison]
-    assert labels == ["1: right", "2: wrong", "3: right"]
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles == ["a: right", "b: wrong"]
 
 
 def test_two_dozen_lines_are_told_apart():

@@ -23,7 +23,7 @@ OWN = README.split("## Your own features\n")[1].split("\n## ")[0]
 # Where the commands are executed that no test below takes from the README.
 ELSEWHERE = {
     "make demo": ("tests/test_make.py", 'make("demo", *given)'),
-    "make test": (".ci/run", "make test\n"),
+    "make test": (".ci/run", "make test FLAGS="),
     ". .venv/bin/activate": ("Makefile", "-m venv $(VENV)"),
     # In two parts, so that it is not found here.
     "python notebooks/02_pretrain.py --help": (__file__, '.py", ' + '"--'),

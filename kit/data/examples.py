@@ -30,7 +30,7 @@ class Examples:
         self.sizes = feature_sizes(spec)
         self.problems = reading.problem_list(on_error)
         if self.problems is None:
-            # Files of another kind are told at once, with what to do about it.
+            # This reports a file of another kind at once, with the remedy.
             next(reading.read_shard(self.paths[0], spec, num_classes))
         else:
             table = reading.check(self.paths, spec, num_classes)
@@ -38,11 +38,12 @@ class Examples:
             reading.warn_left_out(self.problems)
 
     def records(self, path):
-        """Of each record its file, its number, the bytes from it on, itself.
+        """Data set of `(path, number, left, record)`, `left` in bytes.
 
-        An empty record ends the file, wherever TensorFlow stops to read it,
-        and `examine` says whether the file was to end there: TensorFlow's own
-        error does not name it, and some cuts it takes for the end.
+        The last record of a file is empty and stands where TensorFlow stops
+        reading.  `examine` says whether the file should end there, since
+        TensorFlow's own error does not name the file, and TensorFlow takes
+        some cut files for whole ones.
         """
         import tensorflow as tf
 
@@ -65,15 +66,15 @@ class Examples:
         return records.filter(lambda *one: tf.reduce_all(_name(*one) != bad))
 
     def parsed(self, records, length, choose):
-        """The records of the part as true, inputs[, targets] and video id.
+        """Data set of `(True, inputs[, targets], video_id)` of the part.
 
         Args:
             records: Data set of what `records` gives.
             length: Frames an example, padded and masked.
-            choose: Function of the lists of frames of a record, how many they
-                have, and the place of the record in the data set; it returns
-                the lists of those wanted, at most `length`, and bool
-                `(length,)`, which of them are real, or None for all.
+            choose: Function of the lists of frames of a record, their length,
+                and the index of the record in the data set.  It returns the
+                lists of the chosen frames, at most `length` each, and a bool
+                mask `(length,)` of the real ones, or None if all are real.
         """
         import tensorflow as tf
 
@@ -139,9 +140,9 @@ class Examples:
         return {"frames": frames, "mask": mask}, good
 
     def _examine(self, record):
-        """Whether there is nothing wrong with a record; raises where there is.
+        """Whether a record holds an example; raises where it is bad.
 
-        Of a good end of a file it says that there is no example.
+        False for the empty record at a proper end of a file.
         """
         import tensorflow as tf
 
@@ -150,7 +151,7 @@ class Examples:
             try:
                 video = reading.examine(path, number, *record, *rules)
             except BadRecord as bad:
-                raise bad.at(path.decode(), number) from None
+                raise bad.with_location(path.decode(), number) from None
             return video is not None
 
         good = tf.numpy_function(in_python, record, tf.bool)

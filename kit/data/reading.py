@@ -52,7 +52,7 @@ def read_shard(
                     raise BadRecord("id", problem)
             except BadRecord as bad:
                 if problems is None:
-                    raise bad.at(file, number) from None
+                    raise bad.with_location(file, number) from None
                 problems.append((file, number, bad.field, bad.problem))
                 continue
             if video:
@@ -117,7 +117,7 @@ def ratings(
     if not rows:
         raise ValueError(
             "The shards must hold ratings: give those of the rated partition, "
-            f"3/frame/validate. Received: shards={shards!r}"
+            f"3/frame/validate. Received: {len(shards)} shards, {shards[:1]}"
         )
     table = pd.DataFrame(rows, columns=["video_id", "start", "label", "score"])
     table = table[part.select(table["video_id"])]
@@ -167,9 +167,9 @@ def warn_left_out(problems: list | None) -> None:
 
 
 def _records(path) -> Iterator[tuple[int, int, bytes]]:
-    """Of each record its number, the bytes of the file from it on, and itself.
+    """Yields `(number, left, record)`, `left` the bytes from it to the end.
 
-    An empty record ends the file, wherever TensorFlow stops to read it.
+    The last record is empty and stands where TensorFlow stops reading.
     """
     import tensorflow as tf
 
@@ -226,17 +226,17 @@ def examine(path, number, left, record, *rules) -> Video | None:
         )
     else:
         problem = (
-            "A shard must be a TFRecord file, and this is another kind of "
-            "file, empty or damaged: look what it is, or download it again."
+            "A shard must be a TFRecord file, and this file is empty, damaged "
+            "or of another kind: look what it is, or download it again."
         )
     raise BadRecord("record", problem)
 
 
 def quiet_options():
-    """Options of every data set: in order, and nothing left to tuning.
+    """Options of every data set: elements in order, and no autotuning.
 
     The thread of autotuning sleeps longer and longer, up to a minute, and
-    dropping an iterator waits for it.
+    Python waits for it when an iterator is deleted.
     """
     import tensorflow as tf
 

@@ -14,7 +14,7 @@ RATING_FIELDS = {
     "segment_labels": "int64_list",
     "segment_scores": "float_list",
 }
-# An id that a submission can hold; � is what Python makes of no UTF-8.
+# An id that a submission can hold; Python decodes bytes outside UTF-8 to �.
 ID_PATTERN = r'[^\x00-\x20:,"�]+'
 
 
@@ -44,8 +44,8 @@ class BadRecord(ValueError):
         super().__init__(problem)
         self.field, self.problem = field, problem
 
-    def at(self, path: str, number: int) -> ValueError:
-        """The error of a record that is not left out."""
+    def with_location(self, path: str, number: int) -> ValueError:
+        """The error to raise, which names the file and the record."""
         place = f"file={path!r}, record={number}, field={self.field!r}"
         return ValueError(f"{self.problem} Received: {place}")
 
@@ -88,7 +88,7 @@ def parse(
             "your own features with `data.write_shard`.",
         ) from None
     context = example.context.feature
-    # First what tells files of another kind.
+    # Frames come first: they show whether the file is of another kind.
     frames = _frames(example, spec) if with_frames else None
     video_id, labels = _video_id(context), _labels(context, num_classes)
     ratings = _ratings(context, spec.segment_frames, class_ids)
@@ -103,9 +103,9 @@ def _frames(example, spec) -> np.ndarray:
     if len(counts) > 1 or not 0 < max(counts) <= spec.max_frames:
         raise BadRecord(
             next(iter(sizes)),
-            f"A video must have 1 to {spec.max_frames} frames, as many of one "
-            f"kind as of the other, found {sorted(counts)}: give a `FrameSpec` "
-            "of more `max_frames` if these videos are longer.",
+            f"A video must have 1 to {spec.max_frames} frames, as many audio "
+            f"as visual ones, found {sorted(counts)}: give a `FrameSpec` of "
+            "more `max_frames` if these videos are longer.",
         )
     return np.concatenate(blocks, axis=1)
 
@@ -151,7 +151,8 @@ def _values(context, name, kind) -> list:
         return []
     received = context[name].WhichOneof("kind")
     if received not in (kind, None):
-        raise BadRecord(name, f"It must be a {kind}, found a {received}.")
+        rule = f"`{name}` must be a {kind}, found a {received}"
+        raise BadRecord(name, f"{rule}: write it as a {kind}.")
     return list(getattr(context[name], kind).value)
 
 
@@ -197,18 +198,23 @@ def _ratings(context, segment_frames, class_ids) -> np.ndarray:
         for name, kind in RATING_FIELDS.items()
     }
     if len({len(column) for column in columns.values()}) > 1:
-        fields = ", ".join(columns)
-        raise BadRecord("segment_scores", f"Of unequal length: {fields}.")
+        sizes = [len(column) for column in columns.values()]
+        raise BadRecord(
+            "segment_scores",
+            "A rating must have a value in each of the lists "
+            f"{', '.join(columns)}, found lists of {sizes}: write them with "
+            "`data.write_shard`.",
+        )
     starts, _, classes, scores = columns.values()
     rated = {*zip(starts, classes, strict=True)}
     agree = len({*zip(starts, classes, scores, strict=True)}) == len(rated)
-    known = classes >= 0 if class_ids is None else np.isin(classes, class_ids)
+    valid = classes >= 0 if class_ids is None else np.isin(classes, class_ids)
     on_grid = (starts >= 0) & (starts % segment_frames == 0)
-    start = f"start at a multiple of {segment_frames}, see `FrameSpec`"
-    known_rule = "be of a class of the task: add it to `segment_label_ids.csv`"
+    start = f"start at a multiple of {segment_frames} (see `FrameSpec`)"
+    label = "be of a class of the task (add it to `segment_label_ids.csv`)"
     for field, good, rule in (
         ("segment_start_times", on_grid, start),
-        ("segment_labels", known, known_rule),
+        ("segment_labels", valid, label),
         ("segment_scores", np.isin(scores, (0, 1)), "have a score of 0 or 1"),
         ("segment_scores", agree, "agree with others of its segment and class"),
     ):

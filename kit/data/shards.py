@@ -55,8 +55,8 @@ def expand(data_dir) -> list[str]:
         places = gfile.glob(path)
     if not places:
         raise ValueError(
-            "What is named as data must be there, and a glob of a bucket goes "
-            "without `**`: check the path, or name a folder, whose shards are "
+            "A data path must exist, and a glob of a bucket must not have "
+            "`**`: check the path, or name a folder, whose shards are "
             f"found at any depth. Received: data_dir={data_dir!r}"
         )
     return places
@@ -68,7 +68,7 @@ def files_in(place: str) -> list[str]:
 
     if place.endswith(".tfrecord"):
         return [place]
-    # Unlike TensorFlow's, Python's passes over what nobody may read.
+    # Python's walk, unlike TensorFlow's, skips folders that it may not read.
     remote = "://" in place
     walk = gfile.walk(place) if remote else os.walk(place, followlinks=True)
     return [os.path.join(folder, n) for folder, _, names in walk for n in names]

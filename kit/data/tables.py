@@ -14,9 +14,9 @@ TABLES = "segment_label_ids.csv", "vocabulary.csv"
 def read_classes(data_dir) -> tuple[np.ndarray, dict[int, str]]:
     """The classes of the segment task, and the names of classes.
 
-    Tables are sought in the folders named, the shallowest first, and only
-    where there is none in the folders right above them. The files used are
-    printed.
+    Tables are looked for in the folders named, the shallowest first. If there
+    is none, they are looked for in the folders right above. The files used
+    are printed.
 
     Args:
         data_dir: As `list_shards` takes it.

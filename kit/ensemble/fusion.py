@@ -21,9 +21,9 @@ def fuse(
     A segment is worth the weighted mean of what the members give it.  By
     rank (eq. 20) the member that lists it at place j, from 1, gives it
     `1 / (constant + j)`, and nothing where it does not list it.  By "mean" or
-    "logit" it gives its probability or the logit of it; what it would give a
-    segment that it does not list is at most the lowest that it lists for the
-    class, so that one stands in.  A member without the class gives nothing,
+    "logit" it gives its probability or the logit of it.  A segment that it
+    does not list gets the lowest value in its list of the class, which is the
+    most it could have had.  A member without the class gives nothing,
     and one of weight 0 takes no part.  Ties are ordered by
     `(video_id, start)`.
 
@@ -131,8 +131,8 @@ def list_gains(ranking, class_id, method, constant):
     """What a member gives to its list of a class.
 
     Returns:
-        `(gains, lowest)`: what it gives to all segments, and `(n,)` how much
-        more to those that it lists.
+        `(gains, lowest)`: `(n,)` how much more it gives to those that it
+        lists, and what it gives to all segments.
     """
     length = len(ranking.indices(class_id))
     if method == "rank" or not length:

@@ -151,8 +151,8 @@ def out_of_fold(local_map: LocalMap, videos, weights) -> Ranking:
     """One list of the rated pairs, each placed by the weights of its fold.
 
     A MAP is no mean over videos, so folds are not scored one by one.  The
-    weights of each fold fuse all pairs, and those of its videos keep the
-    place that they have there.
+    weights of each fold fuse all pairs (segment, class), and the pairs of the
+    fold's own videos keep their places in that list.
 
     Args:
         local_map: Of all videos; says what is fused, and how.

@@ -35,12 +35,13 @@ def remaining(
     about: Mapping,
     save_every: float = 300.0,
 ) -> Iterator[list[str]]:
-    """The shards that are still to be ranked, in a hundred turns at most.
+    """Yields the shards still to be ranked, in a hundred groups at most.
 
-    A loop over it may be killed at any time: what the collectors hold is
-    written now and then, between two turns, and the same loop goes on from
-    there to the same result.  When it ends, each ranking is in `folder`, under
-    the name of its collector; where it ended before, nothing is left to do.
+    A loop over it may be killed at any time.  What the collectors hold is
+    saved now and then, between two groups, and the same loop, run again,
+    resumes from there with the same result.  When it ends, each ranking is in
+    `folder`, under the name of its collector.  A loop that has ended before
+    gets no shards.
 
     Several machines share the work if each ranks `shards[i::n]` in a folder of
     its own; `Ranking.merge` of what they leave is the ranking of all.

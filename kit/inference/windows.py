@@ -8,9 +8,9 @@ import numpy as np
 from kit.models import trace_predict
 from kit.spec import FrameSpec
 
-# Windows a call of the model.  Enough to keep a T4 busy, and few beside the
-# 1,600 of a test shard (12 videos, three shifts), of whose last call a part is
-# always padding.
+# Windows per call of the model: enough to keep a T4 busy, and few compared to
+# the 1,600 of a test shard (12 videos, three shifts), since part of a shard's
+# last call is always padding.
 BLOCK = 256
 
 

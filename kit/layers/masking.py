@@ -26,8 +26,8 @@ def frame_mask(inputs, mask):
     )
     if not agrees:
         raise ValueError(
-            "`mask` must have one entry for each frame, shape (batch_size, "
-            f"num_frames): here {frames}. Received: mask.shape={given}"
+            "`mask` must have one entry for each frame: pass it in the shape "
+            f"(batch_size, num_frames), {frames}. Received: mask.shape={given}"
         )
     return ops.cast(mask, "bool")
 

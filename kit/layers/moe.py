@@ -26,8 +26,8 @@ class MixtureOfExperts(keras.layers.Layer):
         num_classes: C, the number of classes.
         num_mixtures: M, experts a class.
         l2: Factor of the sum of squares of gates' and experts' weights that
-            is added to the loss.  The default is the published 1e-6, which
-            that library halves.
+            is added to the loss.  The default is half of the published 1e-6,
+            since the library of the published code halves the sum.
         output_gating: Whether `ContextGating` follows, on the probabilities.
         output_columns: With `output_gating`, which classes to return, as a
             list of indices; `None` for all.
@@ -69,8 +69,8 @@ class MixtureOfExperts(keras.layers.Layer):
             )
         if output_columns is not None and not output_gating:
             raise ValueError(
-                "`output_columns` goes with `output_gating`; a head without "
-                "it is given fewer classes instead. Received: "
+                "`output_columns` needs `output_gating`: set it, or lower "
+                f"`num_classes`. Received: output_columns={output_columns}, "
                 f"output_gating={output_gating}"
             )
         self.num_classes = num_classes

@@ -22,8 +22,8 @@ class TransformerLayer(keras.layers.Layer):
     Call arguments:
         inputs: Tensor of shape `(batch_size, num_frames, dim)`.
         mask: Boolean tensor of shape `(batch_size, num_frames)`, true for
-            real frames.  No frame attends to another where it is false; what
-            comes out there means nothing.
+            real frames.  No frame attends to one whose mask is false; the
+            output at such a frame means nothing.
         return_attention_scores: Whether to return the softmax of equation 2
             too, as `keras.layers.MultiHeadAttention` does.
 

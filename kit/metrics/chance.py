@@ -64,9 +64,9 @@ def _expected_precision(rated, positives, candidates, k):
     log = np.append(0, np.cumsum(np.log(ratio)))
     probability = np.exp(log - log.max())
     probability /= probability.sum()
-    # An entry is positive with positives / rated; the precision there counts
-    # itself, and each entry before it with `others`.  Summed over the places
-    # j = 1, 2, ... that is others * (j - 1) / j + 1 / j.
+    # An entry is positive with probability positives / rated.  If it is, each
+    # entry before it is positive with probability `others`, so the precision
+    # at place j is others * (j - 1) / j + 1 / j, summed over j = 1, 2, ...
     others = (positives - 1) / max(rated - 1, 1)
     harmonic = np.append(0, np.cumsum(1 / np.arange(1, rated + 1)))[left]
     total = probability @ (others * left + (1 - others) * harmonic)

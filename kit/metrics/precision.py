@@ -17,8 +17,8 @@ COLUMNS = ["video_id", "start", "label", "score"]
 def average_precisions(column, truth, num_positives) -> np.ndarray:
     """Average precision of many classes, whose lists stand one after another.
 
-    Eq. 1 of the paper before the mean over classes.  The lists hold rated
-    segments alone: those of all segments, cut at K, without the unrated.
+    Eq. 1 of the paper before the mean over classes.  The lists were cut at K
+    and then lost their unrated segments, so they hold rated ones alone.
 
     Args:
         column: `(N,)`, the number of the class that an entry belongs to,
@@ -43,7 +43,7 @@ def average_precisions(column, truth, num_positives) -> np.ndarray:
     hits = hits[1:] - hits[begin][column]
     total = np.bincount(column, truth * hits / place, minlength=size)
     with np.errstate(invalid="ignore"):
-        return total / num_positives  # of which there are 0 only with total 0
+        return total / num_positives  # NaN, 0 / 0, without positives
 
 
 def mean_average_precision(

@@ -34,8 +34,8 @@ def bert(
     """BERT on frames, a pooling of its tokens, and MoE: equations 2 to 6.
 
     Args:
-        projection_dim: Width to which a dense layer brings the frames first;
-            `None`, the paper's models, for the width they have.
+        projection_dim: Width of a dense layer before the encoder; `None`, as
+            in the paper's models, for no such layer.
         pooling: A mode of `FramePooling`.  `"concat"` needs `num_frames`.
         num_frames: A fixed number of frames; `None` for any.
 
@@ -75,9 +75,9 @@ def bert_cross(
 
     Args:
         num_layers: Layers of each of the three transformers.
-        projection_dim: Width of the joint transformer's tokens, to a half of
-            which dense layers bring each modality first; `None` for the
-            widths they have.
+        projection_dim: Width of the joint transformer's tokens.  A dense layer
+            first brings each modality to half of it; `None` for no such
+            layers.
         pooling: A mode of `FramePooling`.  `"concat"` needs `num_frames`.
         num_frames: A fixed number of frames; `None` for any.
 
@@ -85,7 +85,8 @@ def bert_cross(
     """
     if not (spec.rgb and spec.audio):
         raise ValueError(
-            f"Cross-modal BERT takes two modalities. Received: spec={spec}"
+            "Cross-modal BERT needs visual and audio features: give a spec "
+            f"with both, or build `bert`. Received: spec={spec}"
         )
     inputs = frame_inputs(spec, num_frames)
     mask = inputs["mask"]

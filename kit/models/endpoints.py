@@ -90,8 +90,8 @@ def frame_spec(model: keras.Model) -> FrameSpec:
 def trace_predict(model: keras.Model, data: list) -> None:
     """Traces `predict_function` for data like these, where it was not yet.
 
-    TensorFlow warns where calls trace too often, and would of the many models
-    of a notebook, though each is traced once.
+    TensorFlow warns when calls trace too often.  It would warn about the many
+    models of a notebook, though each is traced once.
     """
     if keras.backend.backend() != "tensorflow" or model.predict_function:
         return

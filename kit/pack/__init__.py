@@ -5,8 +5,9 @@ A pack is a folder of plain arrays, two files a shard, and a header,
 
     snippets: a few random runs of frames of each video, with its labels. A
         run of 5 frames takes 5.8 KB, so that one snippet of each of the 3.9 M
-        training videos takes 22 GB. The paper trains on 25.6 M examples: 4
-        snippets (90 GB) see each about 1.6 times, 1 (22 GB) 6.6 times.
+        training videos takes 22 GB. The paper trains on 25.6 M examples:
+        of 4 snippets a video (90 GB) each is seen about 1.6 times, of 1 (22
+        GB) 6.6 times.
     segments: the rated segments with their ratings, 1.4 GB in all; with 3
         frames of context on each side 3 GB.
 

@@ -28,9 +28,9 @@ def pack_snippets(
 ) -> None:
     """Packs random runs of frames of each video, with the video's labels.
 
-    Which runs is a pure function of the seed and the video's id. They differ
-    where the video has frames enough.  A row is one run, or the runs of a bag
-    as `data.Bags` has them.
+    The choice is a pure function of the seed and the video's id. The runs
+    differ where the video has enough frames. A row is one run, or the runs of
+    a bag as `data.Bags` has them.
 
     Args:
         shards: From `data.list_shards`, or any list of paths.
@@ -116,7 +116,7 @@ def read_header(folder) -> dict:
     path = Path(folder, "pack.json")
     header = json.loads(path.read_text()) if path.exists() else {}
     if "kind" not in header:
-        rule = "The folder must hold a pack, see `pack_segments`."
+        rule = "The folder must hold a pack: make one with `pack_snippets`."
         raise ValueError(f"{rule} Received: folder={str(folder)!r}")
     return header
 
@@ -180,10 +180,10 @@ def _begin(folder, header, shards) -> None:
 def _arrays(shard, spec, header, cut, problems):
     """The table and the frames of a shard.
 
-    A row of the table tells of a row of frames that they are `start` to
-    `start + T` of a video, of a bag for each window, of which those outside of
-    0 to `num_frames` do not exist and are zeros; and its `targets`: pairs of a
-    class, -1 where there are fewer, and 1 yes or 0 no.
+    A row of the table describes a row of frames. These are the frames `start`
+    to `start + T` of a video; a bag has a `start` for each window. Frames
+    outside of 0 to `num_frames` do not exist and are zeros. `targets` are
+    pairs of a class and 1 yes or 0 no; class -1 fills up a shorter row.
     """
     rows, shape = [], row_shape(header)
     classes = header.get("num_classes"), header.get("class_ids")

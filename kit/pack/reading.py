@@ -23,10 +23,10 @@ _reading, _ended = threading.Lock(), threading.Event()
 
 @atexit.register
 def _end() -> None:
-    """Refuses pools when Python ends, in the middle of an epoch say.
+    """Reads no more pools once Python exits, even in the middle of an epoch.
 
-    Python and the thread of TensorFlow that reads ahead would wait for each
-    other for ever.
+    Otherwise Python and the thread of TensorFlow that reads ahead would wait
+    for each other for ever.
     """
     with _reading:
         _ended.set()
@@ -52,11 +52,12 @@ class Rated(NamedTuple):
 class Pack:
     """A pack of snippets or of rated segments, read into batches.
 
-    A pass over the rows of the part takes runs of neighbouring rows in random
-    order, since random access would crawl on a network mount, and mixes each
-    pool of some batches in memory. No row comes twice in a pass; fewer than a
-    batch a pool, other ones in each pass, do not come. Passes follow one
-    another, and epoch `e` is the batches `e * steps` to `(e + 1) * steps`.
+    A pass over the rows of the part reads runs of neighbouring rows in random
+    order, since random access would be slow on a network mount, and mixes them
+    in memory in pools of some batches each. No row comes twice in a pass. Each
+    pool leaves out fewer rows than a batch, different ones in each pass.
+    Passes follow one another, and epoch `e` has the batches from `e * steps`
+    to `(e + 1) * steps - 1`.
 
     Some ratings are of segments that lie beyond the last frame of their video.
     There is nothing to learn from them, so `epoch` leaves them out; they are

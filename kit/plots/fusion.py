@@ -9,7 +9,7 @@ from kit.plots import style
 
 
 def score_scales(scores: Mapping[str, np.ndarray]) -> plt.Figure:
-    """Why are ranks fused, and not scores?
+    """How do members' scores compare with the ranks of eq. 20?
 
     Args:
         scores: Member to its scores of one class, best first: of a `Ranking`,

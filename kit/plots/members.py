@@ -74,9 +74,9 @@ def attention(weights) -> plt.Figure:
         axis.set_xticks(**ticks, fontsize=9 if heads < 7 else 6)
         axis.set_yticks(**ticks, fontsize=9 if heads < 7 else 6)
     for layer, axis in enumerate(axes[:, 0]):
-        axis.set_ylabel(f"layer {layer + 1}\nthis frame", fontsize=9)
-    figure.supxlabel("... takes from this frame of the segment", fontsize=9)
-    figure.suptitle("one colour throughout: from every frame alike", fontsize=9)
+        axis.set_ylabel(f"layer {layer + 1}\nframe", fontsize=9)
+    figure.supxlabel("frame of the segment that it attends to", fontsize=9)
+    figure.suptitle("one even colour: equal weight on all frames", fontsize=9)
     figure.colorbar(image, ax=axes, label="weight; a row sums to 1")
     return figure
 

@@ -116,28 +116,29 @@ def timeline(scores, truth=None, most: int = 6, film=None) -> plt.Figure:
     return figure
 
 
-def answers(clips, right, name: str) -> plt.Figure:
-    """Which of a model's first answers for a class are right?
+def answers(clips, right, names) -> plt.Figure:
+    """Which of a model's answers are right?
 
     Args:
-        clips: Of each answer, best first, the pictures of its segment, uint8
-            `(segment_frames, H, W, 3)`.
+        clips: Of each answer, the surest first, the pictures of its segment,
+            uint8 `(segment_frames, H, W, 3)`.
         right: Whether each is right.
-        name: Of the class.
+        names: Of the class of each.
     """
     rows = -(-len(clips) // 2)
-    figure, axes = style.page(9, 1.1 * rows + 0.4, rows, 2, squeeze=False)
+    figure, axes = style.page(9, 1.2 * rows, rows, 2, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for place, (pictures, good) in enumerate(zip(clips, right, strict=True)):
-        axis, colour = axes.flat[place], style.YES if good else style.NO
+    shown = zip(axes.flat, clips, right, names, strict=False)
+    for place, (axis, pictures, good, name) in enumerate(shown, start=1):
+        word, colour = ("right", style.YES) if good else ("wrong", style.NO)
         axis.set_axis_on()
         axis.imshow(np.concatenate(pictures, axis=1))
         axis.set(xticks=[], yticks=[])
-        axis.set_ylabel(f"{place + 1}: {'right' if good else 'wrong'}")
+        axis.set_ylabel(place, rotation=0, labelpad=10)
+        axis.set_title(f"{style.as_text(name)}: {word}", size=9, loc="left")
         for side in axis.spines.values():
             side.set(color=colour, linewidth=4)
-    figure.suptitle(style.as_text(name))
     return figure
 
 

@@ -110,7 +110,7 @@ class TopK:
         if len(starts) < len(new_row):
             row = np.argmax(np.bincount(new_row))
             raise ValueError(
-                "A segment must be added once; is a video in two shards? "
+                "A segment must be added once: give each shard and video once. "
                 f"Received: {ids[row]!r} at {starts[row]} twice"
             )
         new_row = new_row.astype(np.uint32)

@@ -1,4 +1,4 @@
-"""The process of a notebook: its flags, packages and devices, and its like."""
+"""The process of a notebook: flags, packages, devices, and one a member."""
 
 import argparse
 import math
@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,19 +15,21 @@ from pathlib import Path
 import keras
 
 import kit
+from kit.processes import end_with
 
 # Else the first process to touch a GPU takes nearly all of its memory, also one
 # that only counts GPUs, or reads data beside the one that trains.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-SPREAD = "YT8M_SEGMENT_KIT_SPREAD"  # set in the processes that `spread` begins
+# In the processes that `spread` begins: the number of the one that began them.
+SPREAD = "YT8M_SEGMENT_KIT_SPREAD"
 
 
 def install_missing() -> None:
     """Makes scikit-optimize importable where it is missing.
 
-    From the wheels that `make kaggle` puts beside the kit, which need no
-    internet: one of plain Python can be imported as it is.  Else by pip.
+    It takes the wheels that `make kaggle` puts beside the kit, which need no
+    internet: a pure-Python wheel is imported as it is.  Otherwise it runs pip.
     """
     wheels = Path(kit.__file__).resolve().parents[1].glob("*.whl")
     sys.path += sorted(map(str, wheels))
@@ -52,7 +53,7 @@ def flags(parameters: dict) -> dict:
     if parameters.get("__name__") != "__main__" or "__file__" not in parameters:
         return {}
     if SPREAD in os.environ:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with(int(os.environ[SPREAD]))
     parser = argparse.ArgumentParser(
         allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
@@ -70,29 +71,23 @@ def yes_or_no(text: str) -> bool:
     return ("no", "False", "yes", "True").index(text) > 1
 
 
-def _end_with_parent():
-    """Ends this process when the one that began it ends, however that does."""
-    os.read(0, 1)  # until nobody holds the other end of our standard input
-    os._exit(1)
-
-
 def spread(
     notebook: str,
     members: Sequence[str],
     parameters: dict,
     output_dir: str | os.PathLike,
 ) -> None:
-    """Runs a notebook as a script, one process a GPU and member.
+    """Runs a notebook as a script for each member, one at a time on each GPU.
 
-    With fewer than two GPUs or members it does nothing, so that what follows
-    it trains them one by one; else what follows finds them finished.  What
+    With fewer than two GPUs or members it does nothing, and the caller trains
+    them one by one; otherwise the caller finds them finished.  What
     each prints goes to `<output_dir>/<member>/<notebook>.log`.
 
     Args:
         notebook: Its name, such as `"02_pretrain"`.
         members: Each goes to a process of its own as `--members`.
         parameters: The notebook's `globals()`; the values of its parameters
-            go on as flags.  `hours`, where it is one, is for all together.
+            go on as flags.  `hours`, if given, is for all together.
         output_dir: The workspace.
 
     Raises:
@@ -107,7 +102,6 @@ def spread(
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1,2,3,4,5,6,7"
     free = visible.split(",")[:gpus]
     deadline = time.monotonic() + 3600 * parameters.get("hours", math.inf)
-    lifeline, our_end = os.pipe()
 
     def run(member):
         hours = (deadline - time.monotonic()) / 3600
@@ -116,15 +110,12 @@ def spread(
         gpu, log = free.pop(0), Path(output_dir, member, f"{notebook}.log")
         print(f"{member}: GPU {gpu}, {log}", flush=True)
         values = {**parameters, "members": member, "hours": hours}
-        problem = _run(_command(script, values), log, gpu, lifeline)
+        problem = _run(_command(script, values), log, gpu)
         free.append(gpu)
         return problem
 
-    with open(lifeline), ThreadPoolExecutor(len(free)) as pool:
-        try:
-            failed = list(filter(None, pool.map(run, members)))
-        finally:
-            os.close(our_end)
+    with ThreadPoolExecutor(len(free)) as pool:
+        failed = list(filter(None, pool.map(run, members)))
     if failed:
         raise ValueError(
             "Every member must run without an error: mend what the end of its "
@@ -132,13 +123,13 @@ def spread(
         )
 
 
-def _run(command, log, gpu, lifeline) -> str:
+def _run(command, log, gpu) -> str:
     """Runs a command on a GPU; what it said last, if it failed."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu, SPREAD: "yes"}
+    ours = {"CUDA_VISIBLE_DEVICES": gpu, SPREAD: str(os.getpid())}
     with log.open("a") as file:
-        streams = {"stdin": lifeline, "stdout": file, "stderr": file}
-        ended = subprocess.run(command, env=environment, **streams)
+        streams = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+        ended = subprocess.run(command, env={**os.environ, **ours}, **streams)
     *_, last = ["", *log.read_text(errors="replace").splitlines()]
     return f"{log.parent.name}: {last} ({log})" if ended.returncode else ""
 
@@ -156,9 +147,9 @@ def _command(script, values):
 
 
 def use_all_devices() -> int:
-    """Has every model that is built from now on share its batches among all.
+    """Makes models built from now on share their batches among all devices.
 
-    By `tf.distribute.MirroredStrategy` on TensorFlow, by `keras.distribution`
+    It uses `tf.distribute.MirroredStrategy` on TensorFlow, `keras.distribution`
     on JAX, there also over several hosts, which Keras finds by its variables
     `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`; each
     of them then reads a share of the data, `shards[host::hosts]`.
@@ -181,7 +172,7 @@ def use_all_devices() -> int:
     if not tf.distribute.has_strategy():
         strategy = tf.distribute.MirroredStrategy()
         reduce, parts = strategy.reduce, strategy.experimental_local_results
-        # Keras takes the mean of a batch to see its shapes; bytes have none.
+        # Keras takes a batch's mean to see its shapes; bytes have no mean.
         strategy.reduce = lambda op, value, axis: (
             tf.nest.map_structure(lambda part: parts(part)[0], value)
             if isinstance(value, tuple)

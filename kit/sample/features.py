@@ -4,21 +4,18 @@ A fixed network of convolutions, whose filters are cut at random from other
 films, and a PCA with whitening that was fitted on those.
 """
 
-import os
-import threading
-import time
 from functools import cache, partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from kit.processes import map_on_every_core
 from kit.sample.scenes import other_film
 from kit.spec import OFFSET, SCALE, FrameSpec
 
-# Numbers of other films, of a minute each: those of the network, and those of
-# the reader and its ridge regression.
+# Numbers of other films, of a minute each: those that the network is made of,
+# and those that the oracle's classifier learns from; and its ridge penalty.
 LOOKED_AT, TAUGHT, RIDGE = range(50), range(50, 350), 100.0
-FEW = 100  # films that one process has made before others have started
 # Filters of the pictures and of the sounds, their size, and the contrast of a
 # window that is too faint to fit any of them well.
 FILTERS, SIZE, FAINT = (384, 48), 6, 0.3
@@ -87,35 +84,6 @@ def _network():
     return network
 
 
-def make_all(function, items):
-    """Yields what a function makes of each item, in order, on every core."""
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
-    cores = Parallel(1 if len(items) < FEW else -1, return_as="generator")
-    call = partial(_call, os.getpid(), function)
-    with threadpool_limits(1):  # with more, features may differ
-        yield from cores(map(delayed(call), items))
-
-
-def _call(parent, function, item):
-    if os.getpid() != parent:
-        _end_with(parent)
-    return function(item)
-
-
-@cache
-def _end_with(parent):
-    """Ends this process where its parent is killed, and it would stay."""
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def features(film: tuple, spec: FrameSpec) -> np.ndarray:
     """The features of a film, uint8 `(num_frames, spec.dim)`.
 
@@ -132,13 +100,13 @@ def features(film: tuple, spec: FrameSpec) -> np.ndarray:
 
 @cache
 def reader(spec: FrameSpec) -> tuple[np.ndarray, np.ndarray]:
-    """What a linear reader of these features learns from plenty of labels.
+    """What a linear classifier of these features learns from plenty of labels.
 
-    It was taught with every frame of other films, what digits and sounds are
-    in it and its topic: `(spec.dim, 30)` weights and `(30,)` biases that make
+    It learnt from every frame of other films which digits and sounds are in
+    it, and the topic: `(spec.dim, 30)` weights and `(30,)` biases that make
     log-likelihood ratios of the values of a frame, by linear discriminants.
     """
-    pairs = make_all(partial(_lesson, spec), TAUGHT)
+    pairs = map_on_every_core(partial(_lesson, spec), TAUGHT)
     x, y = map(np.concatenate, zip(*pairs, strict=True))
     x = x * np.float32(SCALE) + np.float32(OFFSET)
     weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(spec.dim), x.T @ y)

@@ -15,16 +15,17 @@ import numpy as np
 import pandas as pd
 
 from kit import data
+from kit.processes import map_on_every_core
 from kit.replacing import replacing
 from kit.sample.card import CARD, FORMAT, expect, is_sample, read_card
-from kit.sample.features import features, make_all
+from kit.sample.features import features
 from kit.sample.scenes import RATE, SPLITS, make
 from kit.sample.world import FRAMES, World
 from kit.spec import FrameSpec
 
-SHARD_VIDEOS = 100
+EACH = 100  # videos of a shard
 RATINGS = ["video_id", "start", "label", "score"]
-SIZES = "It takes 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
+SIZES = "At least 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
 TAKEN = "Nothing is overwritten: name a new folder, or delete this one."
 
 
@@ -98,13 +99,11 @@ def _write(folder, card):
     bar = keras.utils.Progbar(len(films), unit_name="film")
     for split in SPLITS:
         part = [item for item in films.items() if item[1][0] == split]
-        records = make_all(partial(_record, world), part)
-        for start in range(0, len(part), SHARD_VIDEOS):
-            path = (
-                folder / split / f"{split}{start // SHARD_VIDEOS:02d}.tfrecord"
-            )
-            data.write_shard(path, islice(records, SHARD_VIDEOS), world.spec)
-            bar.add(len(part[start:][:SHARD_VIDEOS]))
+        records = map_on_every_core(partial(_record, world), part)
+        for start in range(0, len(part), EACH):
+            path = folder / split / f"{split}{start // EACH:02d}.tfrecord"
+            data.write_shard(path, islice(records, EACH), world.spec)
+            bar.add(len(part[start:][:EACH]))
     for name, table in _tables(world, films):
         table.to_csv(folder / f"{name}.csv", index=False)
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")

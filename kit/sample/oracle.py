@@ -18,8 +18,8 @@ class Oracle:
     It was taught what frames with each digit, sound and topic are like, with
     clean labels for every frame of other films; and it is told how concepts
     are shown, and how often each topic has them.  It looks at the segment
-    alone, at no label and at no context, and works out how likely each of the
-    digits, sounds and orders is in it that a concept needs.
+    alone, at no label and at no context, and works out how likely it contains
+    each of the digits, sounds and orders that a concept needs.
 
     Args:
         folder: A sample.

@@ -40,7 +40,7 @@ def other_film(number: int) -> tuple[tuple, np.ndarray]:
 
     Returns:
         The film; and bool `(60, 30)`, which digits and sounds are in which
-        frame, and its topic, the last figure of its number.
+        frame, and the film's topic, the last digit of `number`.
     """
     rng = np.random.default_rng(number)
     parts, events = np.zeros((60, 30), bool), []

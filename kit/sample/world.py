@@ -23,7 +23,7 @@ PARTS += ["counting up", "counting down"]
 PARTS += ["knock, then chirp", "chirp, then knock"]
 ORDERS = {20: (1, 2, 3), 21: (3, 2, 1), 22: (17, 14), 23: (14, 17)}
 # A topic has six concepts: its digit, its sound, and others that need both, or
-# an order.  Two are rated.  Digit and sound are taken for those of the
+# an order.  Two are rated.  Digit and sound are mistaken for those of the
 # neighbouring topic: one and seven, bell and chord.
 DIGITS = np.array([1, 7, 3, 5, 0, 6, 4, 9, 2, 8])
 ORDERED = [34, 35, 40, 41]  # concepts that are orders
@@ -31,8 +31,9 @@ RATED = [0, 2, 6, 8, 13, 14, 19, 20, 24, 25, *ORDERED, 44, 45, 50, 51, 54, 55]
 NUM_IDS = 100  # vocabulary ids are drawn from these, with gaps
 
 FRAMES = (40, 105)  # of a film; YouTube-8M has 120 to 300
-# Concepts beside the first (Poisson; YouTube-8M has 3.0 labels), so many times
-# likelier within the topic, or what the first is taken for.
+# How many concepts beside the first (Poisson; YouTube-8M has 3.0 labels), how
+# many times likelier within the topic, and how often one that is mistaken for
+# the first.
 MORE, HOME, ALIKE = 0.4, 36, 0.3
 INTERVALS, FILLED = 3, (0.15, 0.42)  # of a concept; of the frames: a minority
 # Of the frames that a concept fills so many show it, and so many of all frames
@@ -125,7 +126,7 @@ class World:
         return Plan(topic, length, spans, self.ids[labels], holds, ratings)
 
     def _spans(self, rng, topic, length):
-        """Where concepts are, never from a segment's first frame on."""
+        """Where concepts are; none begins at a segment's first frame."""
         count, unit = 1 + rng.poisson(MORE), self.spec.segment_frames
         first, *more = rng.choice(60, count, False, self.odds[topic])
         alike = rng.random(count - 1) < ALIKE
@@ -138,7 +139,7 @@ class World:
                 yield concept, start + (start % unit == 0), start + size
 
     def _ratings(self, rng, labels, holds):
-        """One concept a segment, from the labels; sought, rated, mistaken."""
+        """Rates a concept of the labels in each segment, with mistakes."""
         columns = np.flatnonzero(np.isin(self.rated, labels))
         weight = 1 / self.frequency[self.rated[columns]]
         free = list(range(len(holds))[RATEABLE])

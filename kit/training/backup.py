@@ -33,8 +33,8 @@ class Backup(keras.callbacks.Callback):
     takes long, not every epoch is saved.
 
     The folder receives `about.json` and, when training is finished,
-    `model.weights.h5`; run again, `fit` then passes at once.  Delete the
-    folder to begin anew.
+    `model.weights.h5`.  Run again, `fit` then returns at once.  Delete
+    the folder to begin anew.
 
     Args:
         folder: A folder for this stage of training alone, where `history.csv`
@@ -45,11 +45,11 @@ class Backup(keras.callbacks.Callback):
             `ModelCheckpoint`.  When `EarlyStopping` stops, training is
             finished.
         scratch: Another folder for this stage alone, where checkpoints are
-            kept while it is trained: they are two and take three times the
-            room of the weights.  At the end of `fit`, or of the process, the
+            kept while it is trained.  There are two, each three times as
+            large as the weights.  At the end of `fit`, or of the process, the
             newest is copied to `folder`.
-        attached: A folder that an earlier session left of this stage.  It is
-            only read, and where `folder` has nothing to resume from.
+        attached: A folder of this stage from an earlier session.  It is never
+            changed, and read only where `folder` has nothing to resume from.
 
     Attributes:
         epoch: What `fit` gets as `initial_epoch`.
@@ -99,7 +99,7 @@ class Backup(keras.callbacks.Callback):
         """Begins with an empty folder, or with a copy of the one attached."""
         # Scratch may hold checkpoints of a folder that was deleted.
         self._remove_checkpoints()
-        # What says that the copy is complete comes last.
+        # `about.json` comes last: it says that the copy is complete.
         for pattern in ("checkpoint-*", "*.h5", "*.csv", "about.json"):
             for path in Path(attached).glob(pattern) if attached else ():
                 _copy(path, self.folder)
@@ -139,8 +139,12 @@ class Backup(keras.callbacks.Callback):
         atexit.register(_keep_newest, self.scratch, self.folder)
 
     def on_epoch_begin(self, epoch, logs=None):
-        now, saved = {"initial_epoch": epoch}, {"initial_epoch": self.first}
-        check_same(now, saved, self.folder)
+        if epoch != self.first:
+            raise ValueError(
+                "`fit` must begin where training stopped: give it "
+                "`initial_epoch=backup.epoch`. Received: "
+                f"epoch {epoch} in place of {self.first} (in {self.folder})"
+            )
         self.first, self.steps = epoch + 1, 0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -230,7 +234,7 @@ def _counters(callback):
 
 
 def _keep_newest(scratch, folder):
-    """Has the newest checkpoint where it outlives the session."""
+    """Copies the newest checkpoint to `folder`, which outlives the session."""
     for path in sorted(scratch.glob("checkpoint-*.npz"))[-1:]:
         if not (folder / path.name).exists():
             _copy(path, folder)

@@ -11,10 +11,10 @@ def epochs(make_epoch: Callable, first: int, last: int, steps: int):
     that resumes there sees what it would have seen.
 
     Args:
-        make_epoch: From the number of an epoch and the number of its batches
-            to a `tf.data.Dataset` of them, such as `snippets.epoch`.  Where
-            there are more, the first are taken; fewer are an error when they
-            are read.
+        make_epoch: Function of the number of an epoch and the number of its
+            batches that returns a `tf.data.Dataset` of them, such as
+            `snippets.epoch`.  Batches beyond that number are not used; fewer
+            are an error when they are read.
         first: `backup.epoch`.
         last: What `fit` gets as `epochs`.
         steps: What `fit` gets as `steps_per_epoch`.
@@ -41,6 +41,6 @@ def epochs(make_epoch: Callable, first: int, last: int, steps: int):
     numbers = tf.data.Dataset.range(first, max(last, first + 1))
     batches = numbers.flat_map(dataset).prefetch(2)
     options = tf.data.Options()
-    # Its thread would be waited for, up to a minute, at the end of `fit`.
+    # The end of `fit` would wait up to a minute for the autotuning thread.
     options.autotune.enabled = False
     return batches.with_options(options)

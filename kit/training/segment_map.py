@@ -14,8 +14,8 @@ class SegmentMAP(keras.callbacks.Callback):
     twice.
 
     Args:
-        model: The model that predicts: the one whose training model is
-            trained, or the same.
+        model: The model that predicts.  `fit` trains it, or what
+            `models.training_model` made of it.
         rated: Rated segments, such as `pack.Pack.rated()`: with `inputs`,
             a dict of arrays `(n, ...)`, and `targets` `(n, num_classes)`, 1
             yes, 0 no, -1 unknown.
@@ -36,8 +36,9 @@ class SegmentMAP(keras.callbacks.Callback):
         class_ids = known if class_ids is None else list(class_ids)
         if unknown := set(class_ids) - set(known):
             raise ValueError(
-                "The model must know the classes that it is evaluated on. "
-                f"Received: class_ids={sorted(unknown)[:5]}, unknown to it"
+                "The model must have the classes that it is evaluated on: give "
+                "ids of `kit.models.class_ids(model)`. Received: unknown "
+                f"class_ids={sorted(unknown)[:5]}"
             )
         self.columns = [known.index(class_id) for class_id in class_ids]
         padding = -len(self.targets) % batch_size
