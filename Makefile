@@ -36,7 +36,9 @@ TENSORFLOW := $(shell if nvidia-smi -L >/dev/null 2>&1; \
 	then echo 'tensorflow[and-cuda]'; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ]; then echo tensorflow-cpu; \
 	else echo tensorflow; fi)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Python compiles what it imports; the rest of TensorFlow takes half a minute.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--no-compile
 EXTRA := $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]], sep='\n')"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -77,8 +79,9 @@ test-floor:
 		tests/test_models.py tests/test_presets.py tests/test_losses.py \
 		tests/test_export.py tests/test_chain.py -m "not slow" $(FLAGS)
 
+# What JAX compiles runs once or twice here.
 test-jax: $(VENV)/ready-test
-	$(ALONE) KERAS_BACKEND=jax $(BIN)/python $(PYTEST) tests/layers \
+	$(ALONE) KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python $(PYTEST) tests/layers \
 		tests/test_models.py tests/test_presets.py tests/test_losses.py \
 		tests/test_explain.py $(FLAGS)
 
