@@ -133,7 +133,7 @@ print("No problem was found.")
 # ## How long are the videos, and what are they about?
 #
 # Frames stay bytes until they are inside the model: a batch of 128 videos of
-# 300 frames is 44 MB so, and 177 MB as floats.
+# 300 frames is 44 MB as bytes, and 177 MB as floats.
 
 # %%
 num_frames, label_counts = [], np.zeros(num_classes, int)

@@ -318,7 +318,7 @@ START, CLASS = "segment_start_times", "segment_labels"
 SCORE = "segment_scores"
 TWICE = GOOD.but(starts=[5, 5], classes=[1, 1])
 BAD_RATINGS = {
-    "list lengths": (SCORE, "unequal", GOOD.but(scores=[1])),
+    "list lengths": (SCORE, "found lists of", GOOD.but(scores=[1])),
     "half a score": (SCORE, "0 or 1", GOOD.but(scores=[0, 0.5])),
     "nan score": (SCORE, "0 or 1", GOOD.but(scores=[0, np.nan])),
     "negative start": (START, "multiple of 5", GOOD.but(starts=[-5, 0])),
@@ -571,7 +571,7 @@ class TestListShards:
             found = data.list_shards(given, "train")
             assert found == [f"{place}/train00.tfrecord"]
         assert len(read(found)) == 10
-        with pytest.raises(ValueError, match=r"without `\*\*`"):
+        with pytest.raises(ValueError, match=r"not have `\*\*`"):
             data.list_shards("ram://listed/**/train*", "train")
 
     def test_nothing(self, tmp_path):
@@ -582,7 +582,7 @@ class TestListShards:
     @pytest.mark.parametrize("bad", ["nowhere", "/nowhere/*", "ram://none/*"])
     def test_a_place_that_is_not_there_beside_one_that_is(self, folder, bad):
         for given in (bad, [folder, bad]):
-            refused("must be there.*Received", data.list_shards, given, "train")
+            refused("must exist.*Received", data.list_shards, given, "train")
 
 
 class TestClasses:

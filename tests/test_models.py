@@ -310,7 +310,7 @@ def test_what_cannot_be_made_of_a_model_is_refused():
         (models.bert, {"num_heads": 5}, "num_heads=5, width=24"),
         (models.bert, {"pooling": "last"}, "'last'"),
         (models.bert, {"pooling": "concat"}, "fixed number of frames"),
-        (models.bert_cross, {"spec": FrameSpec(8, 0)}, "needs visual.*audio=0"),
+        (models.bert_cross, {"spec": FrameSpec(8, 0)}, "takes two.*audio=0"),
         (models.gated_netvlad, {"num_clusters": 0}, "num_clusters=0"),
         (models.gated_netvlad, {"num_mixtures": 0}, "num_mixtures=0"),
         (models.mix_next_vlad, {"num_groups": 7}, "num_groups=7"),

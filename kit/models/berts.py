@@ -85,8 +85,7 @@ def bert_cross(
     """
     if not (spec.rgb and spec.audio):
         raise ValueError(
-            "Cross-modal BERT needs visual and audio features: give a spec "
-            f"with both, or build `bert`. Received: spec={spec}"
+            f"It takes two modalities; `bert` takes one. Received: spec={spec}"
         )
     inputs = frame_inputs(spec, num_frames)
     mask = inputs["mask"]
