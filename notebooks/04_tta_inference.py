@@ -429,6 +429,7 @@ def answers_of(ranking, truth):
     return pd.concat(tables).merge(right, how="left")
 
 
+# %%
 def show_answers(table, figure_name):
     """Draws the segments of the rows of a table, in their order."""
     length = spec.segment_frames
@@ -516,7 +517,8 @@ if len(twins) == 2:
 # A snippet has the label *yes* even where the concept is absent, so its member
 # learns what such a video looks like.  In a bag the label mostly trains the
 # windows that look most like the concept, and the member is free to say *no*
-# between them.
+# between them.  One video shows that only by chance; over all videos it is the
+# column *pre-trained* of the table above.
 #
 # **Learned**: looking a frame or two to either side is nearly free, and what it
 # gains is measured, not assumed.

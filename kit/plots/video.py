@@ -126,7 +126,7 @@ def answers(clips, right, names) -> plt.Figure:
         names: Of the class of each.
     """
     rows = -(-len(clips) // 2)
-    figure, axes = style.page(9, 1.2 * rows, rows, 2, squeeze=False)
+    figure, axes = style.page(6.5, 0.95 * rows, rows, 2, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     shown = zip(axes.flat, clips, right, names, strict=False)
@@ -135,8 +135,8 @@ def answers(clips, right, names) -> plt.Figure:
         axis.set_axis_on()
         axis.imshow(np.concatenate(pictures, axis=1))
         axis.set(xticks=[], yticks=[])
-        axis.set_ylabel(place, rotation=0, labelpad=10)
-        axis.set_title(f"{style.as_text(name)}: {word}", size=9, loc="left")
+        axis.set_ylabel(place, rotation=0, labelpad=8, size=8)
+        axis.set_title(f"{style.as_text(name)}: {word}", size=8, loc="left")
         for side in axis.spines.values():
             side.set(color=colour, linewidth=4)
     return figure
