@@ -127,7 +127,7 @@ def test_a_notebook_runs_in_jupyter_and_each_cell_twice(sample, tmp_path):
     outputs = sum((cell.get("outputs", []) for cell in notebook.cells), [])
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) == 2 * 5
+    assert len(pictures) == 2 * 6
 
 
 @pytest.mark.slow
