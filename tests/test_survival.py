@@ -204,7 +204,7 @@ def test_more_epochs_may_be_asked_for_before_the_end(expected, tmp_path):
 
 
 def test_another_first_epoch_or_architecture_is_refused(cut_off):
-    refused("initial_epoch was 3 and is 0", Run(cut_off).fit, first=0)
+    refused("epoch 0 in place of 3", Run(cut_off).fit, first=0)
     run = Run(cut_off)
     run.model = keras.Model(run.model.input, run.model.layers[-2].output)
     refused(r"variables was \d+ and is \d+", run.fit)
