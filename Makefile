@@ -81,8 +81,8 @@ test-floor:
 
 # What JAX compiles runs once or twice here.
 test-jax: $(VENV)/ready-test
-	$(ALONE) KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python $(PYTEST) tests/layers \
-		tests/test_models.py tests/test_presets.py tests/test_losses.py \
+	$(ALONE) KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+		$(BIN)/python $(PYTEST) tests/layers tests/test_models.py tests/test_presets.py tests/test_losses.py \
 		tests/test_explain.py $(FLAGS)
 
 lint: $(VENV)/ready-lint

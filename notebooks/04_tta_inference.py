@@ -445,8 +445,8 @@ def show_answers(table, figure_name):
 # %%
 if simulated:
     truth = answers["test truth"]
-    table = answers_of(rankings[best, "test", "+ TTA"], truth)
-    first = table[table["label"] == disputed].head(10)
+    answered = answers_of(rankings[best, "test", "+ TTA"], truth)
+    first = answered[answered["label"] == disputed].head(10)
     show_answers(first, "04_best_answers")
     print(f"{best}: {first['right'].sum()} of {len(first)} show it")
 
@@ -456,7 +456,7 @@ if simulated:
 
 # %%
 if simulated:
-    worst = table[table["right"] == 0].nlargest(10, "score")
+    worst = answered[answered["right"] == 0].nlargest(10, "score")
     show_answers(worst, "04_worst_answers")
     there = truth[truth["score"] == 1]
     there = there.assign(there=there["label"].map(names).fillna("unnamed"))
@@ -507,8 +507,8 @@ if len(twins) == 2:
         scores = scores[scores["class_id"] == shown[0]]
         scores = scores.assign(class_id=len(tables), name=name)
         tables.append(scores)
-    concept = truth[truth["label"] == shown[0]]
-    both = pd.concat([concept.assign(label=row) for row in range(2)])
+    holds = truth[truth["label"] == shown[0]]
+    both = pd.concat([holds.assign(label=row) for row in range(2)])
     figure = plots.timeline(pd.concat(tables), both, film=film)
     plots.show(figure, output_dir, "04_bags")
     print(f"{names.get(int(shown[0]))}, video {video_id}")

@@ -4,6 +4,7 @@ from keras import ops
 
 from kit import explain, models, presets
 from kit.spec import FrameSpec
+from tests.refusals import refused
 
 SPEC = FrameSpec(rgb=16, audio=8)
 CLASS_IDS = [2, 5, 11]
@@ -100,5 +101,5 @@ def test_a_member_without_the_layer_is_refused(member):
         (explain.attention, "GatedNetVLAD"),
         (lambda *given: explain.experts(*given, 5), "MixNeXtVLAD-60"),
     ):
-        with pytest.raises(ValueError, match="choose one that has it"):
-            function(member(name), SEGMENTS)
+        refused("choose one that has it", function, member(name), SEGMENTS)
+    refused("class_id=7", explain.experts, member("BERTMean"), SEGMENTS, 7)

@@ -80,8 +80,8 @@ def spread(
     """Runs a notebook as a script for each member, one at a time on each GPU.
 
     With fewer than two GPUs or members it does nothing, and the caller trains
-    them one by one; otherwise the caller finds them finished.  What
-    each prints goes to `<output_dir>/<member>/<notebook>.log`.
+    them one by one; otherwise the caller finds them finished.  What each
+    prints goes to `<output_dir>/<member>/<notebook>.log`.
 
     Args:
         notebook: Its name, such as `"02_pretrain"`.

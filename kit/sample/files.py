@@ -23,7 +23,7 @@ from kit.sample.scenes import RATE, SPLITS, make
 from kit.sample.world import FRAMES, World
 from kit.spec import FrameSpec
 
-EACH = 100  # videos of a shard
+PER_SHARD = 100  # videos of a shard
 RATINGS = ["video_id", "start", "label", "score"]
 SIZES = "At least 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
 TAKEN = "Nothing is overwritten: name a new folder, or delete this one."
@@ -100,10 +100,10 @@ def _write(folder, card):
     for split in SPLITS:
         part = [item for item in films.items() if item[1][0] == split]
         records = map_on_every_core(partial(_record, world), part)
-        for start in range(0, len(part), EACH):
-            path = folder / split / f"{split}{start // EACH:02d}.tfrecord"
-            data.write_shard(path, islice(records, EACH), world.spec)
-            bar.add(len(part[start:][:EACH]))
+        for start in range(0, len(part), PER_SHARD):
+            path = folder / split / f"{split}{start // PER_SHARD:02d}.tfrecord"
+            data.write_shard(path, islice(records, PER_SHARD), world.spec)
+            bar.add(len(part[start:][:PER_SHARD]))
     for name, table in _tables(world, films):
         table.to_csv(folder / f"{name}.csv", index=False)
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
