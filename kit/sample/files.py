@@ -25,7 +25,7 @@ from kit.spec import FrameSpec
 
 PER_SHARD = 100  # videos of a shard
 RATINGS = ["video_id", "start", "label", "score"]
-SIZES = "At least 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
+SIZES = "It needs 12 films of 4 segments, and 16 to 1024 + 8 to 128 features."
 TAKEN = "Nothing is overwritten: name a new folder, or delete this one."
 
 
