@@ -186,7 +186,7 @@ mixed = asked["mean"].between(0, 1, inclusive="neither").mean()
 print(f"of {len(asked):,} labels of a video asked about more than once,")
 print(f"{mixed:.1%} hold in one segment and not in another")
 if sample.is_sample(data_dir):
-    truth = sample.load_truth(data_dir)
+    truth = sample.load_answers(data_dir, "truth")
     share = truth.groupby(["video_id", "label"])["score"].mean()
     axes = share[share > 0].plot.hist(bins=20, range=(0, 1))
     axes.set(xlabel="share of the segments that show it (planted truth)")

@@ -302,8 +302,8 @@ for name in members:
 answers = {"hold-out": ratings}
 split_of = {"hold-out": "holdout", "test": "test", "test truth": "test"}
 if simulated:
-    answers["test"] = sample.load_test_ratings(data_dir)
-    answers["test truth"] = sample.load_truth(data_dir)
+    answers["test"] = sample.load_answers(data_dir, "ratings")
+    answers["test truth"] = sample.load_answers(data_dir, "truth")
 
 
 def pretrained(name):

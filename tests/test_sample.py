@@ -100,12 +100,12 @@ def test_names_say_what_one_sees_and_hears(small):
 
 
 def test_truth_covers_every_segment_and_agrees_with_ratings(small):
-    truth = sample.load_truth(small)
+    truth = sample.load_answers(small, "truth")
     counts = truth.groupby(KEYS[:2])["label"].nunique()
     assert (counts == 20).all() and set(truth["score"]) == {0, 1}
     for name, starts in counts.reset_index().groupby("video_id")["start"]:
         assert list(starts) == list(range(0, len(frames_of(small, name)), 5))
-    ratings = sample.load_test_ratings(small)
+    ratings = sample.load_answers(small, "ratings")
     both = ratings.merge(truth, on=KEYS)
     assert len(both) == len(ratings) > 100
     assert np.mean(both["score_x"] != both["score_y"]) < 0.08
@@ -114,7 +114,7 @@ def test_truth_covers_every_segment_and_agrees_with_ratings(small):
 def test_ids_that_look_like_numbers_stay_text(small, tmp_path):
     (tmp_path / card.CARD).write_text((small / card.CARD).read_text())
     (tmp_path / "test_ratings.csv").write_text("video_id,score\n1e05,1\n012,0")
-    ids = sample.load_test_ratings(tmp_path)["video_id"]
+    ids = sample.load_answers(tmp_path, "ratings")["video_id"]
     assert list(ids) == ["1e05", "012"]
 
 
@@ -135,7 +135,7 @@ def test_the_seed_makes_the_bytes_whatever_the_threads(small, tmp_path):
 
 
 def test_features_are_those_of_the_film_that_is_shown_again(small):
-    for name in sample.load_truth(small)["video_id"].unique()[:2]:
+    for name in sample.load_answers(small, "truth")["video_id"].unique()[:2]:
         pictures, waveform, rate = sample.film(small, name)
         assert pictures.shape[1:] == (64, 64, 3)
         assert pictures.dtype == np.uint8 and waveform.dtype == np.float32
@@ -205,14 +205,13 @@ def test_no_scan_is_in_two_splits():
 
 def test_oracle_beats_the_floor(small):
     oracle, rows = sample.Oracle(small), []
-    for name in sample.load_truth(small)["video_id"].unique():
+    for name in sample.load_answers(small, "truth")["video_id"].unique():
         odds = oracle.score(frames_of(small, name))
         for (segment, column), score in np.ndenumerate(odds):
             rows.append((name, 5 * segment, oracle.class_ids[column], score))
     scores = pd.DataFrame(rows, columns=[*KEYS, "odds"])
-    loaders = {sample.load_truth: 0.35, sample.load_test_ratings: 0.8}
-    for load, least in loaders.items():
-        both = load(small).merge(scores, on=KEYS)
+    for kind, least in {"truth": 0.35, "ratings": 0.8}.items():
+        both = sample.load_answers(small, kind).merge(scores, on=KEYS)
         assert both["score"].mean() + 0.2 < least
         assert average_precision_score(both["score"], both["odds"]) > least
 
@@ -248,7 +247,7 @@ OTHERS = [
 def test_other_sizes(spec, tmp_path):
     folder = sample.write_sample(tmp_path / "s", SEED, 12, spec)
     assert not len(data.check(data.list_shards(folder, "validate"), spec))
-    truth = sample.load_truth(folder)
+    truth = sample.load_answers(folder, "truth")
     assert (truth["start"] % spec.segment_frames == 0).all()
     pictures, *_ = sample.film(folder, truth["video_id"][0])
     assert len(pictures) <= spec.max_frames
@@ -284,7 +283,7 @@ def test_an_older_format_is_refused(tmp_path, small):
     assert not sample.is_sample(tmp_path)
     path = tmp_path / card.CARD
     path.write_text(json.dumps({"format": "kit.sample 1", "seed": SEED}))
-    for use in (sample.write_sample, sample.load_truth, sample.Oracle):
+    for use in (sample.write_sample, sample.read_card, sample.Oracle):
         refused("of format 'kit.sample 2'", use, tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 

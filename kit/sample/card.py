@@ -35,21 +35,19 @@ def read_card(folder: str | Path) -> dict:
     return card
 
 
-def load_test_ratings(folder: str | Path) -> pd.DataFrame:
-    """The test split's ratings: columns video_id, start, label, score."""
-    return _load(folder, "test_ratings.csv")
+def load_answers(folder: str | Path, kind: str) -> pd.DataFrame:
+    """The test split's ratings, or its planted truth in the same columns.
 
+    Args:
+        folder: A sample.
+        kind: `"ratings"`, or `"truth"`, which has a row for every segment and
+            rated class; `score` is 1 where the concept fills at least half of
+            the segment's frames, else 0.
 
-def load_truth(folder: str | Path) -> pd.DataFrame:
-    """The planted truth of the test split, in the columns of ratings.
-
-    There is a row for every segment and rated class; `score` is 1 where the
-    concept fills at least half of the segment's frames, else 0.
+    Returns:
+        A table with the columns video_id, start, label and score.
     """
-    return _load(folder, "test_truth.csv")
-
-
-def _load(folder, name):
     read_card(folder)
     # An id such as `1e05` is text, whatever pandas thinks.
-    return pd.read_csv(Path(folder, name), dtype={"video_id": str})
+    path = Path(folder, f"test_{kind}.csv")
+    return pd.read_csv(path, dtype={"video_id": str})
