@@ -23,7 +23,8 @@ export OUTPUT SEED MEMBERS DATA OWNER
 BIN := $(VENV)/bin
 # What was given to this make is not for those that tests run.
 ALONE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
-# The tests of a file share what is made once for them.
+# The tests of a file share what is made once for them; the longest file is
+# named first where files are named, so that no worker waits for the other.
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # From the first of these minor versions of Python 3, and before the second.
 MINORS := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),<3\.\([0-9]*\)"/\1 \2/p' pyproject.toml)
@@ -75,15 +76,15 @@ test-slow: $(VENV)/ready-test
 # The oldest promised versions: the layers, saving, and a smoke run of the chain.
 test-floor:
 	$(MAKE) VENV=.venv-floor CONSTRAINTS="-c tests/floor.txt" .venv-floor/ready-test
-	$(ALONE) .venv-floor/bin/python $(PYTEST) tests/layers \
-		tests/test_models.py tests/test_presets.py tests/test_losses.py \
-		tests/test_export.py tests/test_chain.py -m "not slow" $(FLAGS)
+	$(ALONE) .venv-floor/bin/python $(PYTEST) tests/test_chain.py \
+		tests/test_models.py tests/test_presets.py tests/layers \
+		tests/test_losses.py tests/test_export.py -m "not slow" $(FLAGS)
 
 # What JAX compiles runs once or twice here.
 test-jax: $(VENV)/ready-test
 	$(ALONE) KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
-		$(BIN)/python $(PYTEST) tests/layers tests/test_models.py tests/test_presets.py tests/test_losses.py \
-		tests/test_explain.py $(FLAGS)
+		$(BIN)/python $(PYTEST) tests/test_models.py tests/test_presets.py \
+		tests/layers tests/test_losses.py tests/test_explain.py $(FLAGS)
 
 lint: $(VENV)/ready-lint
 	$(BIN)/python -m ruff check .

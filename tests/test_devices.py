@@ -75,7 +75,8 @@ def losses(process):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_have_the_loss_of_one(backend):
-    one, two = (losses(start(devices, backend)) for devices in (1, 2))
+    both = [start(devices, backend) for devices in (1, 2)]
+    one, two = map(losses, both)
     np.testing.assert_allclose(two, one, rtol=1e-5)
     assert one[-1] < one[0]
 

@@ -147,7 +147,7 @@ def test_features_of_ones_own_go_through_the_notebooks(tmp_path):
     scores = np.array([row[1:] for row in table], float)
     assert scores[:3].max() < scores[5:].max(axis=1).min()
     (notebooks,) = blocks("sh", OWN)
-    run(notebooks, tmp_path)
+    run(f"{notebooks.rstrip()} --evaluations 12", tmp_path)
     path = tmp_path / "my-results" / "ensemble" / "submission.csv"
     assert submission.validate(path, class_ids=range(4))["segments"] == 4 * 160
     shards = data.list_shards(tmp_path / "my-features", "test")
