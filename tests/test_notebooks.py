@@ -9,7 +9,6 @@ from jupytext.compare import compare_notebooks
 
 from kit import presets
 from tests.chain import SCRIPTS, code_of, parameters
-from tests.processes import python
 
 NAMES = [path.stem for path in SCRIPTS]
 PAPER = "https://arxiv.org/abs/1912.01127"
@@ -128,13 +127,3 @@ def test_a_notebook_runs_in_jupyter_and_each_cell_twice(sample, tmp_path):
     assert not [o for o in outputs if o.output_type == "error"]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
     assert len(pictures) == 2 * 6
-
-
-@pytest.mark.slow
-def test_papermill_sets_the_parameters(sample, tmp_path):
-    python(
-        *("-m", "papermill", "--log-output"),
-        *("notebooks/01_explore_data.ipynb", tmp_path / "run.ipynb"),
-        *("-p", "data_dir", sample, "-p", "output_dir", tmp_path),
-    )
-    assert (tmp_path / "figures" / "01_video.png").exists()
