@@ -1,4 +1,4 @@
-"""The shape of the frame features: the one place where its numbers stand."""
+"""The numbers of frames and targets: the one place where they stand."""
 
 from dataclasses import dataclass, fields
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass, fields
 # step of its own, so that the byte 0 stands for -1.9921875.
 SCALE = 4 / 255
 OFFSET = 4 / 512 - 2
+
+# What targets hold, beside 1 yes and 0 no, of a class that nobody rated in a
+# segment: whether a label of its video holds there is open, but any other class
+# hardly does.  Such *mined negatives* may count a little.
+UNRATED, MINED = -1, -2
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,8 @@ plots.show(figure, output_dir, "01_labels_per_class")
 # ## What did people say about the segments?
 #
 # Each segment was rated for about one class.  Every other class of that segment
-# is unknown, not absent: 1 is yes, 0 is no, and -1 stands for "nobody rated it"
-# wherever the kit holds targets.
+# is unknown, not absent: 1 is yes, 0 is no, and a number below 0 stands for
+# "nobody rated it" wherever the kit holds targets.
 
 # %%
 rated = ratings.groupby(["video_id", "start"]).size()

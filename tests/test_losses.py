@@ -7,6 +7,7 @@ from tests.layers.contract import gradients, numpy, sigmoid, softmax
 from tests.refusals import refused
 
 TARGETS = np.array([[1, 0, -1, 1], [0, -1, -1, 0]], "int8")
+LOSSES = losses.MaskedBinaryCrossentropy, losses.DistillationLoss
 PROBABILITIES = np.float32([[0.9, 0.2, 0.6, 0.5], [0.1, 0.3, 0.8, 0.0]])
 
 
@@ -47,6 +48,20 @@ def test_nobody_learns_from_what_nobody_rated():
     changed = np.where(unrated, 1 - PROBABILITIES, PROBABILITIES)
     assert float(loss(TARGETS, changed)) == float(loss(TARGETS, PROBABILITIES))
     assert float(loss(np.full_like(TARGETS, -1), PROBABILITIES)) == 0
+
+
+@pytest.mark.parametrize("mined", [0.0, 0.25])
+@pytest.mark.parametrize("branches", [0, 2])
+def test_a_mined_negative_is_a_share_of_a_no(mined, branches):
+    unrated, values, kind = TARGETS == -1, PROBABILITIES, LOSSES[branches > 0]
+    share = np.where(unrated, mined, 1.0)
+    if branches:  # that agree with the mixture, and learn nothing from it
+        values = np.stack([values] * (1 + branches), axis=1)
+        share = share[:, None]
+    loss = kind.from_config(kind(mined=mined).get_config())
+    slope = gradient(loss, np.where(unrated, -2, TARGETS), values)
+    of_noes = gradient(kind(), np.where(unrated, 0, TARGETS), values)
+    np.testing.assert_allclose(slope, share * of_noes, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -130,5 +145,7 @@ def test_config(loss, predicted):
     assert numpy(again(TARGETS, predicted)) == numpy(loss(TARGETS, predicted))
 
 
-def test_a_temperature_of_zero_is_refused():
+def test_a_temperature_or_a_weight_out_of_range_is_refused():
     refused("temperature=0", losses.DistillationLoss, 0)
+    for kind in LOSSES:
+        refused("1, that of a rating.*mined=1.1", kind, mined=1.1)

@@ -103,11 +103,12 @@ def rated_rows(context):
     """What a pack of segments must hold: (id, start) -> arrays of the row."""
     expected = {}
     for video in VIDEOS:
+        unrated = np.where(np.isin(CLASSES, video.labels or CLASSES), -1, -2)
         for start, class_id, score in video.ratings:
             key = video.video_id, start
             if key not in expected:
                 cut = window(video.frames, start - context, 5 + 2 * context)
-                expected[key] = *cut, np.full(len(CLASSES), -1, np.int8)
+                expected[key] = *cut, unrated.astype(np.int8)
             expected[key][2][CLASSES.index(class_id)] = score
     return expected
 
@@ -208,11 +209,11 @@ class TestContent:
         frames = np.arange(18, dtype=np.uint8).reshape(6, 3)
         video = {"id": "a", "frames": frames, "ratings": [(3, 5, 1)]}
         path = data.write_shard(tmp_path / "train.tfrecord", [video], spec)
-        pack.pack_segments(path, tmp_path / "pack", spec, [5], context=1)
-        rated = pack.Pack(tmp_path / "pack", [5]).rated()
+        pack.pack_segments(path, tmp_path / "pack", spec, [5, 6], context=1)
+        rated = pack.Pack(tmp_path / "pack", [5, 6]).rated()
         assert rated.inputs["frames"][0, :4].tolist() == frames[2:].tolist()
         assert rated.inputs["mask"].tolist() == [[True] * 4 + [False]]
-        assert rated.targets.tolist() == [[1]]
+        assert rated.targets.tolist() == [[1, -1]]  # a video without labels
 
 
 def sizes(run, pool):

@@ -12,7 +12,7 @@ from kit.data.reading import problem_list, read_shard, warn_left_out
 from kit.data.shards import as_paths
 from kit.ranking.table import check_classes
 from kit.replacing import replacing
-from kit.spec import FrameSpec
+from kit.spec import MINED, UNRATED, FrameSpec
 
 
 def pack_snippets(
@@ -65,6 +65,7 @@ def pack_snippets(
     header = {
         "kind": "snippets",
         "num_classes": int(num_classes),
+        "others": 0,
         "snippets": int(snippets),
         "num_frames": int(num_frames),
         "num_windows": int(num_windows),
@@ -83,6 +84,10 @@ def pack_segments(
 ) -> None:
     """Packs the rated segments, each once, with all its ratings.
 
+    Targets hold 1 yes, 0 no, and of classes that nobody rated in the segment
+    -1 where they are a label of the video, else -2; all -1 where the video has
+    no labels.
+
     Args:
         shards: From `data.list_shards`, or any list of paths.
         folder: Where the pack is, or goes on; a local path.
@@ -97,14 +102,21 @@ def pack_segments(
         ValueError: For bad input, and a folder that holds another pack.
     """
 
+    class_ids = np.sort(check_classes(class_ids))
+
     def cut(video):
+        labels = video.labels if len(video.labels) else class_ids
         for start in np.unique(video.ratings[:, 0]).tolist():
             targets = video.ratings[video.ratings[:, 0] == start, 1:]
-            yield start - context, targets.tolist()
+            unrated = np.setdiff1d(labels, targets[:, 0])
+            unrated = np.intersect1d(unrated, class_ids).tolist()
+            others = [(label, UNRATED) for label in unrated]
+            yield start - context, targets.tolist() + others
 
     header = {
         "kind": "segments",
-        "class_ids": sorted(check_classes(class_ids).tolist()),
+        "class_ids": class_ids.tolist(),
+        "others": MINED,
         "num_frames": int(spec.segment_frames + 2 * context),
         "context": int(context),
     }
@@ -115,8 +127,8 @@ def read_header(folder) -> dict:
     """The header of a pack; raises `ValueError` where there is none."""
     path = Path(folder, "pack.json")
     header = json.loads(path.read_text()) if path.exists() else {}
-    if "kind" not in header:
-        rule = "The folder must hold a pack: make one with `pack_snippets`."
+    if "others" not in header:
+        rule = "The folder must hold a pack: make one anew in a new folder."
         raise ValueError(f"{rule} Received: folder={str(folder)!r}")
     return header
 
@@ -183,7 +195,8 @@ def _arrays(shard, spec, header, cut, problems):
     A row of the table describes a row of frames. These are the frames `start`
     to `start + T` of a video; a bag has a `start` for each window. Frames
     outside of 0 to `num_frames` do not exist and are zeros. `targets` are
-    pairs of a class and 1 yes or 0 no; class -1 fills up a shorter row.
+    pairs of a class and its target; class -1 fills up a shorter row, and
+    classes that are in no pair have the target `others` of the header.
     """
     rows, shape = [], row_shape(header)
     classes = header.get("num_classes"), header.get("class_ids")

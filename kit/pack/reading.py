@@ -11,7 +11,7 @@ import numpy as np
 from kit.data.reading import quiet_options
 from kit.pack.packing import pair, read_header, row_shape
 from kit.ranking.table import check_classes
-from kit.spec import FrameSpec
+from kit.spec import UNRATED, FrameSpec
 from kit.splits import EVERY_VIDEO
 
 RUN_BYTES = 4 * 2**20  # frames read in one go: a network mount needs long runs
@@ -38,7 +38,7 @@ class Rated(NamedTuple):
 
     Attributes:
         inputs: `frames` uint8 `(n, T, D)` and `mask` bool `(n, T)`.
-        targets: int8 `(n, C)`: 1 yes, 0 no, -1 nobody knows.
+        targets: int8 `(n, C)`: 1 yes, 0 no, below 0 nobody knows.
         video_ids: bytes `(n,)`.
         starts: First frame of each segment, int64 `(n,)`.
     """
@@ -88,18 +88,15 @@ class Pack:
     ):
         header = read_header(folder)
         class_ids = check_classes(class_ids)
-        packed = header.get("class_ids", range(header.get("num_classes", 0)))
-        outside = np.setdiff1d(packed, class_ids).tolist()
-        if outside:
-            rule = "The classes must cover those of the pack: give these too."
-            raise ValueError(f"{rule} Received: classes without {outside}")
+        packed = _packed_classes(header, class_ids)
         self._width = len(class_ids)
         self._columns = np.zeros(class_ids.max() + 1, int)
         self._columns[class_ids] = np.arange(self._width)
         self.batch_size, self.seed = batch_size, seed
         self.spec, self.context = FrameSpec(**header["spec"]), header["context"]
-        # What targets hold of classes of which the pack says nothing.
-        self._fill = -1 if header["kind"] == "segments" else 0
+        # What targets hold of classes that a row does not name.
+        self._others = np.full(self._width, UNRATED, np.int8)
+        self._others[self._columns[packed]] = header["others"]
         self._shape = *row_shape(header), self.spec.dim
         self._files = [pair(folder, shard) for shard in header["shards"]]
         # Rows are numbered through all shards.
@@ -137,7 +134,8 @@ class Pack:
         Returns:
             A `tf.data.Dataset` of exactly `steps` batches `(inputs, targets)`:
             inputs `frames` uint8 `(B, T, D)` and `mask` bool `(B, T)`, of bags
-            `(B, N, T, D)` and `(B, N, T)`, targets int8 `(B, C)`.
+            `(B, N, T, D)` and `(B, N, T)`, targets int8 `(B, C)`: 1 yes, 0
+            no, and of segments -1 and -2 as `pack_segments` says.
         """
         import tensorflow as tf
 
@@ -209,7 +207,7 @@ class Pack:
         """Frames, mask and targets of some rows."""
         frames = _aligned((len(rows), *self._shape), np.uint8)
         targets = _aligned((len(rows), self._width), np.int8)
-        targets[:] = self._fill
+        targets[:] = self._others
         shards = np.searchsorted(self._offsets, rows, side="right") - 1
         for shard in np.unique(shards):
             places = np.flatnonzero(shards == shard)
@@ -224,6 +222,16 @@ class Pack:
         frame = starts[:, :, None] + np.arange(self._shape[-2])  # (n, N, T)
         mask = (frame >= 0) & (frame < counts[:, None, None])
         return frames, mask.reshape(frames.shape[:-1]), targets
+
+
+def _packed_classes(header, class_ids):
+    """The vocabulary ids of a pack, which must be among `class_ids`."""
+    packed = header.get("class_ids", range(header.get("num_classes", 0)))
+    outside = np.setdiff1d(packed, class_ids).tolist()
+    if outside:
+        rule = "The classes must cover those of the pack: give these too."
+        raise ValueError(f"{rule} Received: classes without {outside}")
+    return packed
 
 
 def _aligned(shape, dtype):
