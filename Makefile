@@ -23,8 +23,7 @@ export OUTPUT SEED MEMBERS DATA OWNER
 BIN := $(VENV)/bin
 # What was given to this make is not for those that tests run.
 ALONE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
-# The tests of a file share what is made once for them; the longest file is
-# named first where files are named, so that no worker waits for the other.
+# The tests of a file share what is made once for them.
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # From the first of these minor versions of Python 3, and before the second.
 MINORS := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),<3\.\([0-9]*\)"/\1 \2/p' pyproject.toml)
