@@ -10,10 +10,10 @@
 # # 3 · Fine-tune on rated segments
 #
 # Now the few exact answers.  Each rated segment says yes or no for about one
-# class; the other classes of that segment are unknown and stay out of the loss.
-# The code released with [the paper](https://arxiv.org/abs/1912.01127) (Shao and
-# Liu, 2019) took them for *no*, which teaches the model that nearly everything
-# is absent.
+# class; the other classes of that segment are unknown, and the paper's members
+# learn nothing from them.  The code released with
+# [the paper](https://arxiv.org/abs/1912.01127) (Shao and Liu, 2019) took them
+# for *no*, which teaches the model that nearly everything is absent.
 #
 # **In**: `validate` shards with ratings, `<member>/pretrain/` of notebook 2.
 # **Out**: `<member>/finetune/` and `<member>/model.keras`, which takes raw
