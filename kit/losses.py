@@ -68,7 +68,8 @@ class DistillationLoss(keras.losses.Loss):
             the mixture's first.
 
     Raises:
-        ValueError: Where targets and model differ in the number of classes.
+        ValueError: Where `temperature` or `mined` is out of range, and where
+            targets and model differ in the number of classes.
 
     Reference:
 

@@ -75,8 +75,7 @@ def losses(process):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_have_the_loss_of_one(backend):
-    both = [start(devices, backend) for devices in (1, 2)]
-    one, two = map(losses, both)
+    one, two = map(losses, [start(number, backend) for number in (1, 2)])
     np.testing.assert_allclose(two, one, rtol=1e-5)
     assert one[-1] < one[0]
 

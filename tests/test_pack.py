@@ -419,9 +419,8 @@ class TestBadInput:
 
     def test_shards_without_ratings(self, tmp_path):
         path = write(tmp_path / "train.tfrecord", records(3, rated=False))
-        pack.pack_segments(path, tmp_path / "pack", SPEC, CLASSES)
-        with pytest.raises(ValueError, match="rated ones for segments"):
-            pack.Pack(tmp_path / "pack", CLASSES)
+        pack.pack_segments(path, tmp_path / "p", SPEC, CLASSES)
+        refused("rated ones for segments", pack.Pack, tmp_path / "p", CLASSES)
 
     def test_a_shard_given_by_two_paths(self, shards, tmp_path):
         copy = shutil.copy(shards[0], tmp_path / "train9.tfrecord")

@@ -319,6 +319,9 @@ def test_an_earlier_output_is_found_here_then_attached(tmp_path, attached):
     put(__file__, attached, "old", name)
     here = put(__file__, tmp_path, name)
     assert runtime.find_output(tmp_path, name) == Path(here)
+    for name, notebook in (("a/finetune", 3), ("a/test", 4), ("ensemble", 5)):
+        with pytest.raises(ValueError, match=f"made by notebook {notebook}"):
+            runtime.find_output(tmp_path, name)
 
 
 def test_only_kaggle_has_room_that_is_not_saved(monkeypatch):

@@ -272,8 +272,7 @@ def test_nothing_is_overwritten(tmp_path, small):
     assert bytes_of(small) == before
     (tmp_path / "holiday.txt").write_text("sun")
     for place in (tmp_path, tmp_path / "holiday.txt"):
-        with pytest.raises(ValueError, match="Nothing is overwritten"):
-            sample.write_sample(place, SEED, 12, SMALL)
+        refused("Nothing is overwritten", sample.write_sample, place, SEED, 12)
     assert bytes_of(tmp_path) == {"holiday.txt": b"sun"}
 
 

@@ -110,8 +110,8 @@ def pack_segments(
             targets = video.ratings[video.ratings[:, 0] == start, 1:]
             unrated = np.setdiff1d(labels, targets[:, 0])
             unrated = np.intersect1d(unrated, class_ids).tolist()
-            others = [(label, UNRATED) for label in unrated]
-            yield start - context, targets.tolist() + others
+            pairs = [(label, UNRATED) for label in unrated]
+            yield start - context, targets.tolist() + pairs
 
     header = {
         "kind": "segments",
