@@ -43,8 +43,8 @@ EXTRA := $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproj
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo lab test test-slow test-floor test-jax lint bench notebooks \
-	kaggle clean clean-outputs
+.PHONY: demo lab test test-slow test-floor floor test-jax lint bench \
+	notebooks kaggle clean clean-outputs
 
 # MEMBERS=BERTMean,GatedNetVLAD and DATA=/folder choose others than the sample's.
 demo: $(VENV)/ready
@@ -73,11 +73,13 @@ test-slow: $(VENV)/ready-test
 	$(ALONE) $(BIN)/python $(PYTEST) -m slow $(FLAGS)
 
 # The oldest promised versions: the layers, saving, and a smoke run of the chain.
-test-floor:
-	$(MAKE) VENV=.venv-floor CONSTRAINTS="-c tests/floor.txt" .venv-floor/ready-test
+test-floor: floor
 	$(ALONE) .venv-floor/bin/python $(PYTEST) tests/test_chain.py \
 		tests/test_models.py tests/test_presets.py tests/layers \
 		tests/test_losses.py tests/test_export.py -m "not slow" $(FLAGS)
+
+floor:
+	$(MAKE) VENV=.venv-floor CONSTRAINTS="-c tests/floor.txt" .venv-floor/ready-test
 
 # What JAX compiles runs once or twice here.
 test-jax: $(VENV)/ready-test

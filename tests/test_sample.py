@@ -293,11 +293,20 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
-@pytest.mark.slow
 def test_no_process_outlives_one_that_was_killed(tmp_path):
-    command = f"from kit import sample; sample.write_sample('{tmp_path}/s')"
+    command = f"""
+import pathlib, time
+from kit.processes import map_on_every_core
+
+def work(number):
+    pathlib.Path({str(tmp_path)!r}, str(number)).touch()
+    time.sleep(300)
+
+list(map_on_every_core(work, range(1000)))
+"""
     parent = subprocess.Popen([sys.executable, "-c", command])
-    while not list(tmp_path.rglob("train00.tfrecord")):  # of 100 films
+    while not list(tmp_path.iterdir()):
+        assert parent.poll() is None
         time.sleep(0.1)
     listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     children = [Path(f"/proc/{child}") for child in listed.read_text().split()]

@@ -130,8 +130,10 @@ class Backup(keras.callbacks.Callback):
             check_same({"epochs": epochs}, {"epochs": self.epoch}, self.folder)
         if self.weights.exists():
             return
+        # Without its variables TensorFlow would trace the first step twice.
+        variables = self._variables()
         if self.newest:
-            checkpoint.restore(self.newest, self._variables())
+            checkpoint.restore(self.newest, variables)
         for name, counters in self.counters.items():
             vars(self.resume[name]).update(counters)
         with replacing(self.folder / "about.json") as partial:
