@@ -1,8 +1,4 @@
 import json
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -291,26 +287,3 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
     (tmp_path / "new-s" / "train").mkdir(parents=True)
     sample.write_sample(tmp_path / "s", SEED, 12, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
-
-
-def test_no_process_outlives_one_that_was_killed(tmp_path):
-    command = f"""
-import pathlib, time
-from kit.processes import map_on_every_core
-
-def work(number):
-    pathlib.Path({str(tmp_path)!r}, str(number)).touch()
-    time.sleep(300)
-
-list(map_on_every_core(work, range(1000)))
-"""
-    parent = subprocess.Popen([sys.executable, "-c", command])
-    while not list(tmp_path.iterdir()):
-        assert parent.poll() is None
-        time.sleep(0.1)
-    listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    children = [Path(f"/proc/{child}") for child in listed.read_text().split()]
-    parent.kill()
-    parent.wait()
-    time.sleep(5)
-    assert children and not any(child.exists() for child in children)

@@ -1,10 +1,6 @@
 """Whatever happens to training, run again it ends with the same bits."""
 
-import multiprocessing
-import random
 import shutil
-import signal
-import time
 
 import keras
 import numpy as np
@@ -313,40 +309,3 @@ def test_a_history_cut_by_a_kill_is_whole_again(cut_off):
     path.write_text(text[:4])  # in the header
     Run(cut_off)
     assert path.read_text() == ""
-
-
-def train(folder, share, attached=None):
-    """What a process does that may be killed."""
-    backup.SHARE = share
-    Run(folder, attached=attached).fit().finish()
-
-
-def epochs_logged(folder):
-    path = folder / "history.csv"
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
-@pytest.mark.slow
-def test_killed_by_signals_training_ends_with_the_same_bits(expected, tmp_path):
-    # Each process begins with imports done and nothing computed.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    cut, end, rng = tmp_path / "cut", tmp_path / "end", random.Random(1)
-    for share in (0, 20, 0, 20):
-        last = epochs_logged(cut) + rng.randrange(3)
-        child = context.Process(target=train, args=(cut, share))
-        child.start()
-        while epochs_logged(cut) <= last and child.is_alive():
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
-        child.kill()
-        child.join()
-        assert child.exitcode in (0, -signal.SIGKILL)
-    child = context.Process(target=train, args=(end, 0, cut))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
-    model = build()
-    model.load_weights(end / "model.weights.h5")
-    same(weights(model), expected["best"])
-    assert training.history(end)["val_map"].tolist() == [1, 2, 5, 4, 3]
