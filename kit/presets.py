@@ -114,6 +114,13 @@ OURS = {
     )
     for name, member in MEMBERS.items()
 }
+# One that also sees the frames around a segment, and is told which they are.
+CONTEXT = 2  # on each side
+OURS["ContextGatedNetVLAD"] = replace(
+    OURS["BagGatedNetVLAD"],
+    title="GatedNetVLAD(H1024C16), bags, context",
+    arguments={**MEMBERS["GatedNetVLAD"].arguments, "context": CONTEXT},
+)
 
 # A plain model that goes through the same stages, to compare the members to.
 REFERENCE = "Logistic"
@@ -191,11 +198,13 @@ def sampling(
     Arguments of `data.Snippets`, or of `data.Bags` where a member has
     `num_windows`.  A member that sees a segment gets as many frames, in a row;
     one that sees a video gets 60 or 300 frames from anywhere; a bag gets
-    windows as long as a segment.
+    windows as long as a segment with its context.
     """
     num_frames, num_windows = member(name).num_frames, member(name).num_windows
+    context = member(name).arguments.get("context", 0)
     if num_windows:
-        return {"num_frames": spec.segment_frames, "num_windows": num_windows}
+        num_frames = spec.segment_frames + 2 * context
+        return {"num_frames": num_frames, "num_windows": num_windows}
     if num_frames == YOUTUBE_8M.segment_frames:
         return {"num_frames": spec.segment_frames, "contiguous": True}
     most = TINY_FRAMES if scale == "tiny" else num_frames

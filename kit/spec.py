@@ -55,9 +55,8 @@ class FrameSpec:
             )
         if self.segment_frames > self.max_frames:
             raise ValueError(
-                "A segment cannot be longer than a video: lower "
-                "`segment_frames` or raise `max_frames`. Received: "
-                f"segment_frames={self.segment_frames}, "
+                "A segment cannot be longer than a video: lower one or raise "
+                f"the other. Received: segment_frames={self.segment_frames}, "
                 f"max_frames={self.max_frames}"
             )
 

@@ -84,7 +84,8 @@ spec = FrameSpec(rgb, audio, max_frames, segment_frames)
 if sample.is_sample(data_dir):
     print("SIMULATED data: no score here is one of YouTube-8M.")
     small = {
-        "members": "BERTMean, GatedNetVLAD, BagBERTMean, BagGatedNetVLAD",
+        "members": "BERTMean, GatedNetVLAD, BagBERTMean, BagGatedNetVLAD, \
+ContextGatedNetVLAD",
         "scale": "tiny",
         "epochs": 8,
         "steps_per_epoch": 40,
@@ -128,9 +129,14 @@ for half in ("checkpoint", "ensemble"):
     print(f"{half} half: {len(ratings):,} ratings, {yes:.1%} say yes")
 
 segments = output_dir / "segments"
-pack.pack_segments(validate, segments, spec, class_ids)
-rated = pack.Pack(segments, class_ids, holdout.checkpoint).rated()
-floor = metrics.floor_of_targets(rated.targets)
+pack.pack_segments(validate, segments, spec, class_ids, presets.CONTEXT)
+rated = {  # without and with the frames around a segment
+    context: pack.Pack(
+        segments, class_ids, holdout.checkpoint, context=context
+    ).rated()
+    for context in (0, presets.CONTEXT)
+}
+floor = metrics.floor_of_targets(rated[0].targets)
 print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 
 # %% [markdown]
@@ -141,15 +147,20 @@ print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 # They stay bytes until they are on the device.
 #
 # The paper takes a video's labels for those of the snippet, but most of them
-# hold in a small part of the video.  A member whose name begins with `Bag`, one
-# of ours, sees a *bag* instead: eight windows spread over the video.  It scores
-# each window, and the loss compares the labels with a weighted mean of these
-# probabilities, in which each is its own weight (a *linear softmax*): some
-# window must show what the label says, not every one.
+# hold in a small part of the video.  A member of ours, whose name begins with
+# `Bag` or `Context`, sees a *bag* instead: eight windows spread over the video.
+# It scores each window, and the loss compares the labels with a weighted mean
+# of these probabilities, in which each is its own weight (a *linear softmax*):
+# some window must show what the label says, not every one.
+#
+# Windows of ContextGatedNetVLAD have two more frames on each side.  NetVLAD
+# knows no order, so it describes the whole window and, apart from it, the five
+# frames of the segment.
 #
 # Shards of whole videos are read slowly.  Where `pack_dir` names a folder they
 # are read once, into four snippets a video (90 GB for all of YouTube-8M), and a
-# bag each where there are members that want one (180 GB).
+# bag each where there are members that want one (180 GB).  Other windows than
+# of five frames are always read from the shards.
 
 # %%
 shards = train + validate
@@ -246,7 +257,7 @@ for name in members:
         initial_epoch=backup.epoch,
         shuffle=False,  # the batches are shuffled already
         callbacks=[
-            training.SegmentMAP(model, rated, class_ids),
+            training.SegmentMAP(model, rated[models.context(model)], class_ids),
             keras.callbacks.CSVLogger(folder / "history.csv", append=True),
             keras.callbacks.TerminateOnNaN(),
             limit,

@@ -83,7 +83,8 @@ spec = FrameSpec(rgb, audio, max_frames, segment_frames)
 if sample.is_sample(data_dir):
     print("SIMULATED data: no score here is one of YouTube-8M.")
     small = {
-        "members": "BERTMean, GatedNetVLAD, BagBERTMean, BagGatedNetVLAD",
+        "members": "BERTMean, GatedNetVLAD, BagBERTMean, BagGatedNetVLAD, \
+ContextGatedNetVLAD",
         "holdout_fraction": 0.4,
     }
     globals().update({k: v for k, v in small.items() if k not in given})
@@ -170,7 +171,7 @@ if model:
 
 # %%
 packed = output_dir / "segments"
-pack.pack_segments(validate, packed, spec, class_ids)
+pack.pack_segments(validate, packed, spec, class_ids, presets.CONTEXT)
 rated = pack.Pack(packed, class_ids, holdout.ensemble).rated()
 yes, no = rated.targets == 1, rated.targets == 0
 column = int(np.minimum(yes.sum(axis=0), no.sum(axis=0)).argmax())
@@ -178,12 +179,20 @@ rows = [np.flatnonzero(answer[:, column])[:3] for answer in (yes, no)]
 rows = np.concatenate(rows)
 disputed = int(class_ids[column])
 concept = names.get(disputed, f"class {disputed}")
-inputs = {key: value[rows] for key, value in rated.inputs.items()}
+
+
+def shown_to(model):
+    """These segments, with as much around them as a member sees."""
+    some = pack.Pack(
+        packed, class_ids, holdout.ensemble, context=models.context(model)
+    ).rated()
+    return {key: value[rows] for key, value in some.inputs.items()}
+
 
 # %%
 name, model = first_with(TransformerEncoder)
 if model:
-    weights = explain.attention(model, inputs)
+    weights = explain.attention(model, shown_to(model))
     figure = plots.attention(weights[0])
     plots.show(figure, output_dir, "04_attention")
     print(f"{name}, the first of the segments")
@@ -206,7 +215,7 @@ if model:
 # %%
 name, model = first_with(MixtureOfExperts)
 if model:
-    looked = explain.experts(model, inputs, disputed)
+    looked = explain.experts(model, shown_to(model), disputed)
     figure = plots.experts(*looked, rated.targets[rows, column], concept)
     plots.show(figure, output_dir, "04_experts")
     print(f"{name}, {concept}")
@@ -230,7 +239,9 @@ if model:
 name = members[0]
 model = keras.saving.load_model(files[name])
 shifts = presets.member(name).shifts
-windows, _, starts = inference.shifted_windows(video, spec, shifts)
+windows, _, starts = inference.shifted_windows(
+    video, spec, shifts, context=models.context(model)
+)
 scores = inference.predict(model, windows)  # (shifts, segments, classes)
 label = about_video["label"].iloc[0]
 numbers = {"frame": np.arange(len(frames))[None], "mask": video["mask"]}
@@ -269,7 +280,7 @@ def rank(model, shards, part, folder, shifts=(0,)):
         videos = data.videos(some, spec, part=part, with_ids=True)
         for inputs, ids in videos.as_numpy_iterator():
             windows, rows, starts = inference.shifted_windows(
-                inputs, spec, shifts, edges
+                inputs, spec, shifts, edges, models.context(model)
             )
             scores = inference.predict(model, windows)
             tops["tta"].add(scores.mean(axis=0), ids[rows], starts)
@@ -498,7 +509,7 @@ print(f"{best}, video {video_id} of the {measure}")
 # and one from bags, and the first of the concepts above.
 
 # %%
-plain = best.removeprefix("Bag")
+plain = best.removeprefix("Bag").removeprefix("Context")
 twins = [name for name in (plain, f"Bag{plain}") if name in members]
 if len(twins) == 2:
     tables = []

@@ -13,7 +13,7 @@ import jupytext
 from kit.sample import features
 from tests.processes import python
 
-MEMBERS = ("BERTMean", "GatedNetVLAD")
+MEMBERS = ("BERTMean", "ContextGatedNetVLAD")
 SMALL = ["--members", ", ".join(MEMBERS), "--batch-size", "16"]
 FLAGS = {
     "01_explore_data": [],

@@ -120,7 +120,7 @@ def rows(dataset):
 def check_bag(frames, mask, video):
     """A bag `(N, T, D)` has windows of a video, each from its own stretch."""
     length, count = frames.shape[1], len(video)
-    filled = min(len(frames), -(-count // length))
+    filled = min(len(frames), -(-count // 5))  # a window a segment
     choices = max(count - length, 0) + 1
     assert not mask[filled:].any()
     for number, (window, real) in enumerate(zip(frames, mask, strict=True)):

@@ -13,7 +13,7 @@ FRAMES = RNG.integers(0, 256, (2, 17, SPEC.dim), dtype=np.uint8)
 VIDEOS = {"frames": FRAMES, "mask": np.arange(17) < np.array([[17], [9]])}
 SEGMENTS = {"frames": FRAMES[0, :15].reshape(3, 5, -1)}
 SEGMENTS["mask"] = np.arange(5) < np.array([[5], [3], [1]])
-VLADS = ["GatedNetVLAD", "MixNeXtVLAD-60"]
+VLADS = ["GatedNetVLAD", "ContextGatedNetVLAD", "MixNeXtVLAD-60"]
 BERTS = ["BERTMean", "BERTCrossAttn"]
 
 

@@ -16,9 +16,9 @@ SPEC = FrameSpec(rgb=6, audio=2, max_frames=40)
 CLASS_IDS = [2, 5, 11]
 
 
-def build(seed=0):
+def build(seed=0, name="GatedNetVLAD"):
     options = {"spec": SPEC, "scale": "tiny", "seed": seed}
-    return presets.build("GatedNetVLAD", class_ids=CLASS_IDS, **options)
+    return presets.build(name, class_ids=CLASS_IDS, **options)
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,17 @@ def batch(lengths, seed=0, width=None):
 # Windows
 
 
-def slow_window(video, start, shift):
+def slow_window(video, start, shift, context):
     """One window, frame by frame, as section 5 describes it."""
-    frames, real = np.zeros((5, video.shape[1]), np.uint8), np.zeros(5, bool)
-    for place in range(5):
-        frame = start + shift + place
+    length = 5 + 2 * context
+    frames = np.zeros((length, video.shape[1]), np.uint8)
+    real = np.zeros(length, bool)
+    for place in range(length):
+        frame = start + shift + place - context
         if 0 <= frame < len(video):
             frames[place], real[place] = video[frame], True
-    return (frames, real) if real.any() else slow_window(video, start, 0)
+    seen = real[context : context + 5].any()
+    return (frames, real) if seen else slow_window(video, start, 0, context)
 
 
 @settings(max_examples=80, deadline=None)
@@ -53,11 +56,14 @@ def slow_window(video, start, shift):
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4),
     shifts=st.lists(st.integers(-5, 5), min_size=1, max_size=4),
     edges=st.tuples(st.integers(0, 7), st.integers(0, 3)),
+    context=st.integers(0, 3),
     seed=st.integers(0, 99),
 )
-def test_windows_equal_slices_cut_one_by_one(lengths, shifts, edges, seed):
+def test_windows_equal_slices_cut_one_by_one(
+    lengths, shifts, edges, context, seed
+):
     inputs = batch(lengths, seed, width=40)
-    cut = inference.shifted_windows(inputs, SPEC, shifts, edges)
+    cut = inference.shifted_windows(inputs, SPEC, shifts, edges, context)
     windows, rows, starts = cut
     expected = [
         (row, start)
@@ -66,12 +72,13 @@ def test_windows_equal_slices_cut_one_by_one(lengths, shifts, edges, seed):
         if edges[0] <= number < -(-length // 5) - edges[1]
     ]
     assert list(zip(rows, starts, strict=True)) == expected
-    assert windows["frames"].shape == (len(shifts), len(rows), 5, SPEC.dim)
+    shape = len(shifts), len(rows), 5 + 2 * context, SPEC.dim
+    assert windows["frames"].shape == shape
     assert windows["frames"].dtype == np.uint8
     for s, shift in enumerate(shifts):
         for n, (row, start) in enumerate(expected):
             video = inputs["frames"][row, : lengths[row]]
-            frames, real = slow_window(video, start, shift)
+            frames, real = slow_window(video, start, shift, context)
             np.testing.assert_array_equal(windows["frames"][s, n], frames)
             np.testing.assert_array_equal(windows["mask"][s, n], real)
 
@@ -195,6 +202,17 @@ def test_localize_names_the_classes_and_ends_with_the_video(model):
     # A video shorter than a segment is one segment.
     table = inference.localize(model, frames[:3])
     assert table[["start", "end"]].to_numpy().tolist() == [[0, 3]] * 3
+
+
+def test_localize_shows_a_model_the_frames_around_a_segment():
+    model = build(name="ContextGatedNetVLAD")
+    (frames,) = batch([12])["frames"]
+    padded = np.pad(frames, ((2, 5), (0, 0)))
+    real = np.pad(np.ones(12, bool), (2, 5))
+    rows = np.arange(9) + [[0], [5], [10]]
+    expected = model.predict({"frames": padded[rows], "mask": real[rows]})
+    scores = inference.localize(model, frames)["score"]
+    np.testing.assert_allclose(scores, expected.ravel(), 1e-5)
 
 
 def test_frames_that_are_not_the_models_are_refused(model):

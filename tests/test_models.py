@@ -41,6 +41,7 @@ VARIABLE = {
 }
 CONCAT = BERT | {"pooling": "concat", "num_frames": 5}
 ALL = VARIABLE | {"bert_concat": (models.bert, CONCAT)}
+ALL["netvlad_context"] = models.gated_netvlad, NETVLAD | {"context": 1}
 UNORDERED = [name for name in VARIABLE if name not in ("bert_first", "gru")]
 
 
@@ -102,6 +103,16 @@ def test_the_order_of_frames_does_not_matter(name):
     model, expected = served(name)
     inputs = {key: x[:, ::-1].copy() for key, x in batch().items()}
     np.testing.assert_allclose(numpy(model(inputs)), expected, atol=1e-5)
+
+
+def test_frames_of_the_segment_are_told_from_those_around_it():
+    model, expected = served("netvlad_context")
+    within, across = (
+        numpy(model({**batch(), "frames": batch()["frames"][:, order]}))[0]
+        for order in ([0, 2, 1, 3, 4], [1, 0, 2, 3, 4])
+    )
+    np.testing.assert_allclose(within, expected[0], atol=1e-6)
+    assert np.abs(across - expected[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -330,15 +341,15 @@ def test_one_modality_is_enough_for_the_others(name):
     assert numpy(model(batch())).shape == (4, 2)
 
 
-def bag(num_videos=3, num_windows=4):
-    flat = batch(num_videos * num_windows)
-    shape = num_videos, num_windows, 5
-    return flat, {k: v.reshape(*shape, *v.shape[2:]) for k, v in flat.items()}
+def bag(num_frames=5):
+    flat = batch(3 * 4, num_frames)
+    return flat, {k: v.reshape(3, 4, *v.shape[1:]) for k, v in flat.items()}
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_bag_pools_what_the_model_says_of_its_windows(name):
-    model, (flat, windows) = build(name), bag()
+    model = build(name)
+    flat, windows = bag(5 + 2 * models.context(model))
     windows["mask"][1, 2:] = False
     flat["mask"] = windows["mask"].reshape(flat["mask"].shape)
     before = numpy(model(flat))

@@ -159,10 +159,10 @@ class TestContent:
         expected = [min(len(v.rgb), num_frames) for v in VIDEOS]
         assert sorted(inputs["mask"].sum(axis=1)) == sorted(expected)
 
-    @pytest.mark.parametrize("context", [0, 3])
+    @pytest.mark.parametrize("context", [0, 2, 3])
     def test_segments_are_what_was_rated(self, shards, tmp_path, context):
-        pack.pack_segments(shards, tmp_path, SPEC, CLASSES[::-1], context)
-        rated = pack.Pack(tmp_path, CLASSES).rated()
+        pack.pack_segments(shards, tmp_path, SPEC, CLASSES[::-1], 3)
+        rated = pack.Pack(tmp_path, CLASSES, context=context).rated()
         expected = rated_rows(context)
         keys = list(zip(rated.video_ids, rated.starts, strict=True))
         assert sorted(keys) == sorted(expected)
@@ -185,11 +185,11 @@ class TestContent:
         num_frames = {video.video_id: len(video.rgb) for video in VIDEOS}
         expected = {
             tuple(value.tobytes() for value in row)
-            for (video_id, start), row in rated_rows(2).items()
+            for (video_id, start), row in rated_rows(0).items()
             if start < num_frames[video_id]
         }
-        beyond = len(rated_rows(2)) - len(expected)
-        assert beyond > 5 and len(opened) == len(rated_rows(2))
+        beyond = len(rated_rows(0)) - len(expected)
+        assert beyond > 5 and len(opened) == len(rated_rows(0))
         assert f"{beyond} of {len(opened)} segments" in capsys.readouterr().out
         assert set(rows(opened.epoch(0, steps=40))) == expected
 
@@ -210,7 +210,7 @@ class TestContent:
         video = {"id": "a", "frames": frames, "ratings": [(3, 5, 1)]}
         path = data.write_shard(tmp_path / "train.tfrecord", [video], spec)
         pack.pack_segments(path, tmp_path / "pack", spec, [5, 6], context=1)
-        rated = pack.Pack(tmp_path / "pack", [5, 6]).rated()
+        rated = pack.Pack(tmp_path / "pack", [5, 6], context=1).rated()
         assert rated.inputs["frames"][0, :4].tolist() == frames[2:].tolist()
         assert rated.inputs["mask"].tolist() == [[True] * 4 + [False]]
         assert rated.targets.tolist() == [[1, -1]]  # a video without labels
@@ -432,6 +432,9 @@ class TestBadInput:
         paths += [write(tmp_path / "b" / "train.tfrecord", VIDEOS[3:5])]
         pack.pack_snippets(paths, tmp_path / "pack", SPEC, NUM_CLASSES)
         assert len(pack.Pack(tmp_path / "pack", ALL)) == 4 * 5
+
+    def test_context_that_it_does_not_have(self, segments):
+        refused("not 0 to 2", pack.Pack, segments, ALL, context=3)
 
     def test_classes_that_are_not_covered(self, snippets, segments):
         refused(r"without \[8, 9\]", pack.Pack, snippets, ALL[:8])

@@ -174,6 +174,8 @@ def test_what_a_training_example_has():
     assert presets.sampling("BERTMean") == contiguous
     bag = {"num_frames": 5, "num_windows": 8}
     assert presets.sampling("BagMixNeXtVLAD-300", "tiny") == bag
+    bag["num_frames"] += 2 * 2
+    assert presets.sampling("ContextGatedNetVLAD") == bag
     spec = FrameSpec(rgb=8, audio=0, max_frames=12, segment_frames=4)
     for arguments, expected in (
         (("MixNeXtVLAD-60",), (60, False)),

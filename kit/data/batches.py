@@ -200,8 +200,8 @@ class Bags(Snippets):
     """Videos as bags of windows and their labels, for pre-training.
 
     A window is a run of frames. Those of a bag are spread over the video, each
-    drawn from a stretch of its own. A video has at most as many as its frames
-    fill; the others are masked. All else is as in `Snippets`.
+    drawn from a stretch of its own. A video has at most as many as it has
+    segments; the others are masked. All else is as in `Snippets`.
 
     Batches are `({"frames": uint8 (B, N, T, D), "mask": bool (B, N, T)},
     targets int8 (B, num_classes))`, for `kit.models.multiple_instance`.
@@ -230,7 +230,8 @@ class Bags(Snippets):
 
         windows, length = self.shape
         number = tf.range(windows)
-        filled = -(-tf.maximum(count, 1) // length)
+        segment = self.examples.spec.segment_frames
+        filled = -(-tf.maximum(count, 1) // segment)
         filled = tf.minimum(filled, windows)
         last = tf.maximum(count - length, 0)
         stretch = (last + 1) / filled  # starts that a window is drawn from

@@ -54,10 +54,9 @@ class LocalMap:
         num_segments = len(fusion.shared_table(self.rankings)[1])
         if num_segments > k:
             raise ValueError(
-                "The local MAP is exact where no list is cut; restrict the "
-                'rankings to rated videos with `restrict(ratings["video_id"])` '
-                f"or give a larger k. Received: k={k} for {num_segments} "
-                "segments"
+                "The local MAP is exact where no list is cut: keep rated "
+                'videos alone, `restrict(ratings["video_id"])`, or give a '
+                f"larger k. Received: k={k} for {num_segments} segments"
             )
         self.ranks = np.array([self.pairs.ranks(r, k) for r in self.rankings])
         self.gains = np.zeros(self.ranks.shape)

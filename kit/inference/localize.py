@@ -39,12 +39,13 @@ def localize(
     if not fits or frames.dtype != np.uint8:
         raise ValueError(
             f"The model takes uint8 frames of {spec.dim} features, one row a "
-            "frame and at least one: quantise them, or use a model built with "
-            f"their FrameSpec. Received: dtype={frames.dtype}, "
-            f"shape={frames.shape}"
+            "frame and at least one: quantise them, or build a model of their "
+            f"spec. Received: dtype={frames.dtype}, shape={frames.shape}"
         )
     video = {"frames": frames[None], "mask": np.ones((1, len(frames)), bool)}
-    windows, _, starts = shifted_windows(video, spec, shifts)
+    windows, _, starts = shifted_windows(
+        video, spec, shifts, context=models.context(model)
+    )
     scores = predict(model, windows).mean(axis=0)
     columns = np.tile(class_ids, len(starts))
     starts = np.repeat(starts, len(class_ids))

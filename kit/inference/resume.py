@@ -156,10 +156,9 @@ class _State:
         ]
         if differ:
             raise ValueError(
-                "A folder holds the rankings of one model, of one list of "
-                "shards and scored in one way: give another folder, or remove "
-                f"this one to rank anew. Received: {'; '.join(differ)} (in "
-                f"{path})"
+                "A folder holds rankings of one model, one list of shards and "
+                "one way to score: give another, or remove this one to rank "
+                f"anew. Received: {'; '.join(differ)} (in {path})"
             )
         return kept["done"]
 

@@ -19,6 +19,7 @@ def shifted_windows(
     spec: FrameSpec,
     shifts: Sequence[int] = (0,),
     edges: tuple[int, int] = (0, 0),
+    context: int = 0,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Cuts every segment out of a batch of videos, once a shift (section 5).
 
@@ -34,12 +35,13 @@ def shifted_windows(
         edges: So many segments at the start and at the end of each video are
             left out.  Annotators of YouTube-8M never rated the first 6 and
             the last 2.  A video that has no others is left out altogether.
+        context: Frames to add on each side, as many as `models.context(model)`.
 
     Returns:
         `windows`, with the keys of `inputs` and the shapes `(len(shifts),
-        num_segments, spec.segment_frames, ...)`; `rows`, which video of the
-        batch each segment is of, and `starts`, its first frame, both
-        `(num_segments,)`.
+        num_segments, spec.segment_frames + 2 * context, ...)`; `rows`, which
+        video of the batch each segment is of, and `starts`, its first frame,
+        both `(num_segments,)`.
 
     Raises:
         ValueError: For arrays of other shapes, a shift that is longer than a
@@ -56,9 +58,10 @@ def shifted_windows(
         column = frame.clip(0, max(num_frames - 1, 0))
         return inside & mask[rows[:, None], column]
 
-    unshifted = starts[:, None] + np.arange(length)  # (N, L)
-    frame = unshifted + np.reshape(shifts, (-1, 1, 1)).astype(int)  # (S, N, L)
-    moved = real(frame).any(axis=2, keepdims=True)
+    segment = slice(context, context + length)  # of a window
+    unshifted = starts[:, None] + np.arange(-context, length + context)
+    frame = unshifted + np.reshape(shifts, (-1, 1, 1)).astype(int)  # (S, N, T)
+    moved = real(frame)[..., segment].any(axis=2, keepdims=True)
     frame = np.where(moved, frame, unshifted)
     padding = ~real(frame)
     place = rows[:, None] * num_frames + np.where(padding, 0, frame)

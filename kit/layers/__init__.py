@@ -16,4 +16,5 @@ from kit.layers.moe import MixtureOfExperts
 from kit.layers.netvlad import NetVLAD
 from kit.layers.nextvlad import NeXtVLAD
 from kit.layers.pooling import FramePooling
+from kit.layers.segment_mask import SegmentMask
 from kit.layers.transformer import TransformerEncoder, TransformerLayer

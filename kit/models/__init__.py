@@ -31,6 +31,7 @@ from kit.models.endpoints import (
     FrameModel,
     class_ids,
     classifier,
+    context,
     find_layers,
     frame_inputs,
     frame_spec,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kit.layers import ClassProbabilities, FrameFeatures
+from kit.layers import ClassProbabilities, FrameFeatures, SegmentMask
 from kit.spec import FrameSpec
 
 
@@ -85,6 +85,12 @@ def class_ids(model: keras.Model) -> np.ndarray:
 def frame_spec(model: keras.Model) -> FrameSpec:
     """The `FrameSpec` of the data a model takes."""
     return find_layers(model, FrameFeatures)[0].spec
+
+
+def context(model: keras.Model) -> int:
+    """Frames on each side of a segment that a model takes beside it."""
+    marks = [layer for layer in model.layers if isinstance(layer, SegmentMask)]
+    return marks[0].context if marks else 0
 
 
 def trace_predict(model: keras.Model, data: list) -> None:

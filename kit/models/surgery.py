@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kit.layers import BagPooling, ClassProbabilities, MixtureOfModels
-from kit.models.endpoints import FrameModel, find_layers, frame_spec
+from kit.models.endpoints import FrameModel, context, find_layers, frame_spec
 from kit.replacing import replacing
 
 
@@ -33,10 +33,11 @@ def multiple_instance(
 ) -> keras.Model:
     """The model to train on videos as bags of windows, in place of `model`.
 
-    Whatever the member, a window is as long as a segment.  The model scores
-    each with the same weights, and `kit.layers.BagPooling` makes of these the
-    video's probabilities, on which its labels are trained.  What is trained is
-    `model`, which goes on seeing one window: save it, and rank with it.
+    Whatever the member, a window is as long as a segment, with the context
+    that the model takes.  The model scores each with the same weights, and
+    `kit.layers.BagPooling` makes of these the video's probabilities, on which
+    its labels are trained.  What is trained is `model`, which goes on seeing
+    one window: save it, and rank with it.
 
     Args:
         model: A model of this module; the two share their layers.
@@ -44,21 +45,20 @@ def multiple_instance(
         pooling: A mode of `BagPooling`.
 
     Returns:
-        A model of inputs `(batch_size, num_windows, segment_frames, ...)` with
-        the outputs of `training_model(model)`, one row a video.
+        A model of inputs `(batch_size, num_windows, num_frames, ...)` with the
+        outputs of `training_model(model)`, one row a video.
 
     Raises:
         ValueError: Where the pooling is unknown, `num_windows` is below 1, or
             the model has a fixed number of frames other than a segment's.
     """
-    length = frame_spec(model).segment_frames
+    length = frame_spec(model).segment_frames + 2 * context(model)
     fixed = model.input["mask"].shape[1]
     if num_windows < 1 or fixed not in (None, length):
         raise ValueError(
             "A bag must have a window, and a window the frames of a segment: "
-            "give `num_windows` of at least 1, and a model of any number of "
-            f"frames or {length}. Received: num_windows={num_windows}, a model "
-            f"of {fixed} frames"
+            f"give 1 or more, to a model of any number of frames or {length}. "
+            f"Received: num_windows={num_windows}, a model of {fixed} frames"
         )
     inputs, windows = {}, {}
     for name, one in model.input.items():

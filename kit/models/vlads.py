@@ -17,6 +17,7 @@ from kit.layers import (
     MixtureOfModels,
     NetVLAD,
     NeXtVLAD,
+    SegmentMask,
     SqueezeExcitationGating,
 )
 from kit.models.endpoints import classifier, frame_inputs
@@ -31,21 +32,30 @@ def gated_netvlad(
     hidden_dim: int = 1024,
     num_mixtures: int = 5,
     momentum: float = 0.99,
+    context: int = 0,
 ) -> keras.Model:
     """Gated NetVLAD: equations 7 to 10, MoE, and a gate on probabilities.
 
     Audio has half the clusters.  77.4 M parameters; 155 MFLOP at 5 frames.
+
+    Args:
+        context: Frames of a window on each side of the segment.  There are
+            then two descriptors by the same clusters, one of the whole window
+            and one of the segment.
     """
     inputs = frame_inputs(spec)
     parts = FrameFeatures(spec, split=True, name="frame_features")(**inputs)
-    x = [
-        NetVLAD(
+    masks = [inputs["mask"]]
+    if context:
+        masks.append(SegmentMask(context, name="segment")(inputs["mask"]))
+    x = []
+    for name, part, share in _modalities(spec, parts):
+        netvlad = NetVLAD(
             -(-num_clusters // share),
             momentum=momentum,
             name=f"{name}_netvlad",
-        )(part, mask=inputs["mask"])
-        for name, part, share in _modalities(spec, parts)
-    ]
+        )
+        x += [netvlad(part, mask=mask) for mask in masks]
     x = _concatenate(x, "descriptor")
     x = layers.Dense(hidden_dim, use_bias=False, name="hidden")(x)
     x = layers.BatchNormalization(momentum=momentum, name="hidden_norm")(x)

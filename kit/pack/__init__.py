@@ -8,8 +8,8 @@ A pack is a folder of plain arrays, two files a shard, and a header,
         training videos takes 22 GB. The paper trains on 25.6 M examples:
         of 4 snippets a video (90 GB) each is seen about 1.6 times, of 1 (22
         GB) 6.6 times.
-    segments: the rated segments with their ratings, 1.4 GB in all; with 3
-        frames of context on each side 3 GB.
+    segments: the rated segments with their ratings, 1.4 GB in all; with two
+        frames of context on each side, as the notebooks pack them, 2.5 GB.
 
 A shard is read once, in one pass, checked as thoroughly as by `data.check`,
 and not needed after that. From the bucket no shard touches the disk:

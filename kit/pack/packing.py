@@ -53,7 +53,7 @@ def pack_snippets(
         choices = max(count - num_frames, 0) + 1
         rng = np.random.default_rng([seed, *video.video_id])
         if num_windows:
-            filled = min(num_windows, -(-count // num_frames))
+            filled = min(num_windows, -(-count // spec.segment_frames))
             place = np.arange(filled) + rng.random((snippets, filled))
             starts = np.full((snippets, num_windows), count)  # beyond the end
             starts[:, :filled] = place * choices / filled

@@ -72,10 +72,12 @@ class Pack:
         part: Which videos, see `kit.splits`.
         batch_size: Rows a batch.
         seed: Of the order.
+        context: Frames on each side of a segment, at most those of the pack.
 
     Raises:
-        ValueError: For classes that do not cover those of the pack, and for a
-            folder that holds no pack, or one that is not finished or damaged.
+        ValueError: For classes that do not cover those of the pack, context
+            that it does not have, and for a folder that holds no pack, or one
+            that is not finished or damaged.
 
     Example:
 
@@ -84,7 +86,13 @@ class Pack:
     """
 
     def __init__(
-        self, folder, class_ids, part=EVERY_VIDEO, batch_size=128, seed=0
+        self,
+        folder,
+        class_ids,
+        part=EVERY_VIDEO,
+        batch_size=128,
+        seed=0,
+        context=0,
     ):
         header = read_header(folder)
         class_ids = check_classes(class_ids)
@@ -93,11 +101,12 @@ class Pack:
         self._columns = np.zeros(class_ids.max() + 1, int)
         self._columns[class_ids] = np.arange(self._width)
         self.batch_size, self.seed = batch_size, seed
-        self.spec, self.context = FrameSpec(**header["spec"]), header["context"]
+        self.spec, self.context = FrameSpec(**header["spec"]), context
         # What targets hold of classes that a row does not name.
         self._others = np.full(self._width, UNRATED, np.int8)
         self._others[self._columns[packed]] = header["others"]
-        self._shape = *row_shape(header), self.spec.dim
+        self._first, num_frames = _trimmed(header, context)
+        self._shape = *row_shape(header)[:-1], num_frames, self.spec.dim
         self._files = [pair(folder, shard) for shard in header["shards"]]
         # Rows are numbered through all shards.
         shards = zip(*map(self._describe, self._files), strict=True)
@@ -108,6 +117,7 @@ class Pack:
                 f"once, by the same path. Received: folder={str(folder)!r}"
             )
         self._offsets = np.cumsum(sizes) - sizes
+        self._table[1] += self._first
         ids, starts, counts = self._table
         self._rows = np.flatnonzero(part.select(ids))
         visible = starts[:, 0] + self.context < counts
@@ -214,7 +224,9 @@ class Pack:
             places = places[np.argsort(rows[places])]  # as they lie on disk
             index = rows[places] - self._offsets[shard]
             table, source = self._open(self._files[shard])
-            table, frames[places] = table[index], source[index]
+            last = self._first + self._shape[-2]
+            frames[places] = source[index][..., self._first : last, :]
+            table = table[index]
             row, column = np.nonzero(table["targets"][:, :, 0] >= 0)
             classes, scores = table["targets"][row, column].T
             targets[places[row], self._columns[classes]] = scores
@@ -232,6 +244,15 @@ def _packed_classes(header, class_ids):
         rule = "The classes must cover those of the pack: give these too."
         raise ValueError(f"{rule} Received: classes without {outside}")
     return packed
+
+
+def _trimmed(header, context):
+    """First and number of the frames to take of a row."""
+    first, most = header["context"] - context, header["context"]
+    if not 0 <= context <= most:
+        rule = "A pack has no more context: pack the segments anew with more."
+        raise ValueError(f"{rule} Received: context={context}, not 0 to {most}")
+    return first, header["num_frames"] - 2 * first
 
 
 def _aligned(shape, dtype):
