@@ -434,7 +434,7 @@ class TestBadInput:
         assert len(pack.Pack(tmp_path / "pack", ALL)) == 4 * 5
 
     def test_context_that_it_does_not_have(self, segments):
-        refused("not 0 to 2", pack.Pack, segments, ALL, context=3)
+        refused("not 0 to 2", pack.Pack, segments, CLASSES, context=3)
 
     def test_classes_that_are_not_covered(self, snippets, segments):
         refused(r"without \[8, 9\]", pack.Pack, snippets, ALL[:8])

@@ -112,16 +112,17 @@ class Pack:
         shards = zip(*map(self._describe, self._files), strict=True)
         unique, sizes, *self._table = map(np.concatenate, shards)
         if len(np.unique(unique)) < len(unique):
-            raise ValueError(
-                "A video must be packed once: pack anew, and give each shard "
-                f"once, by the same path. Received: folder={str(folder)!r}"
-            )
+            rule = "A video is packed once: give each shard once, by one path."
+            raise ValueError(f"{rule} Received: folder={str(folder)!r}")
         self._offsets = np.cumsum(sizes) - sizes
         self._table[1] += self._first
         ids, starts, counts = self._table
         self._rows = np.flatnonzero(part.select(ids))
         visible = starts[:, 0] + self.context < counts
         self._visible = self._rows[visible[self._rows]]
+        self._check_rows(folder, part)
+
+    def _check_rows(self, folder, part):
         if not len(self._visible):
             raise ValueError(
                 "A pack must hold rows of this part: pack frame-level shards "
