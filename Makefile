@@ -81,11 +81,13 @@ test-floor: floor
 floor:
 	$(MAKE) VENV=.venv-floor CONSTRAINTS="-c tests/floor.txt" .venv-floor/ready-test
 
-# What JAX compiles runs once or twice here.
+# What JAX compiles runs once or twice here.  One file takes most of the time, so
+# its tests are shared out too.
 test-jax: $(VENV)/ready-test
 	$(ALONE) KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
-		$(BIN)/python $(PYTEST) tests/test_models.py tests/test_presets.py \
-		tests/layers tests/test_losses.py tests/test_explain.py $(FLAGS)
+		$(BIN)/python $(PYTEST) --dist worksteal tests/test_models.py \
+		tests/test_presets.py tests/layers tests/test_losses.py \
+		tests/test_explain.py $(FLAGS)
 
 lint: $(VENV)/ready-lint
 	$(BIN)/python -m ruff check .

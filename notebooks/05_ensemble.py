@@ -299,8 +299,9 @@ for dashes, (name, value) in zip(["--", ":"], levels.items(), strict=True):
     axes.axhline(-value, color="black", linestyle=dashes, label=name)
 axes.legend()
 plots.show(axes.figure, output_dir, "05_convergence")
-axes = skopt.plots.plot_evaluations(search, dimensions=names)
-plots.show(axes.figure, output_dir, "05_tried_weights")
+if len(names) > 1:  # it draws pairs of members
+    axes = skopt.plots.plot_evaluations(search, dimensions=names)
+    plots.show(axes.figure, output_dir, "05_tried_weights")
 
 # %% [markdown]
 # A line that falls late was worth waiting for.  Below, every vector tried is a
@@ -314,12 +315,13 @@ plots.show(axes.figure, output_dir, "05_tried_weights")
 
 # %%
 without = weights * (1 - np.eye(len(names)))
+fused_without = [local_map(w) if w.any() else np.nan for w in without]
 table = pd.DataFrame(
     {
         "alone": [local_map(one) for one in np.eye(len(names))],
         "weight": weights,
         "fused by": way,
-        "loss": [local_map(weights) - local_map(rest) for rest in without],
+        "loss": local_map(weights) - np.array(fused_without),
     },
     index=pd.Index(names, name="member"),
 )

@@ -199,8 +199,8 @@ def test_processes_end_with_the_one_that_began_them(code, tmp_path):
     while len(numbers) < min(2, os.cpu_count()):
         assert parent.poll() is None
         time.sleep(0.1)
-        texts = [path.read_text() for path in tmp_path.glob("*.begun")]
-        numbers = [text for text in texts if text]
+        texts = map(Path.read_text, tmp_path.glob("*.begun"))
+        numbers = [*filter(None, texts)]
     assert all(alive(number) for number in numbers)
     parent.kill()
     parent.wait()
