@@ -159,8 +159,9 @@ print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 #
 # On the sample, for the seeds 3, 4 and 5 (*simulated*), bags add +.066, +.087
 # and +.064 of MAP on the planted truth to GatedNetVLAD, and -.001, +.005 and
-# +.004 to BERTMean; the context another -.002, +.024 and +.005, and more beside
-# the member without it: +.014, +.019 and +.015 over the better of the two.
+# +.004 to BERTMean.  The context, whose form was settled after a look at seeds
+# 3 and 4, adds -.002, +.024 and +.005 alone; the mean of logits with the member
+# without it gains +.014, +.019 and +.015 over the better of the two.
 #
 # Shards of whole videos are read slowly.  Where `pack_dir` names a folder they
 # are read once, into four snippets a video (90 GB for all of YouTube-8M), and a

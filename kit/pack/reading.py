@@ -251,7 +251,7 @@ def _trimmed(header, context):
     """First and number of the frames to take of a row."""
     first, most = header["context"] - context, header["context"]
     if not 0 <= context <= most:
-        rule = "A pack has no more context: pack the segments anew with more."
+        rule = "Context is at most that of the pack: pack anew for more."
         raise ValueError(f"{rule} Received: context={context}, not 0 to {most}")
     return first, header["num_frames"] - 2 * first
 
