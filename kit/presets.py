@@ -144,13 +144,8 @@ _TINY_BERT = dict(
 )
 TINY = {
     "gated_netvlad": dict(_TINY_VLAD, num_mixtures=2),
-    "mix_next_vlad": dict(
-        _TINY_VLAD,
-        num_groups=4,
-        expansion=1 / 16,
-        reduction=8,
-        dropout_rate=0.2,
-    ),
+    "mix_next_vlad": _TINY_VLAD
+    | dict(num_groups=4, expansion=1 / 16, reduction=8, dropout_rate=0.2),
     "bert": _TINY_BERT,
     "bert_cross": _TINY_BERT,
     "frame_mean": {},

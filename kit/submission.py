@@ -230,7 +230,6 @@ def _parsed(text):
         sep=":",
         lineterminator=" ",
         engine="c",
-        header=None,
         names=["video_id", "start"],
         dtype={"video_id": f"S{longest}", "start": np.int64},
         na_filter=False,

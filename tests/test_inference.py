@@ -140,28 +140,20 @@ def test_nothing_to_predict_is_no_prediction(model):
     assert inference.predict(model, windows).shape == (1, 0, 3)
 
 
-class Recorder:
-    """Notes what it is given; the score of a window is its first byte."""
+def test_a_model_is_given_bytes_in_blocks_of_one_size(model, monkeypatch):
+    batches = []
 
-    output_shape = (None, 1)
-    predict_function = run_eagerly = True
+    def first_bytes(inputs):
+        batches.append(inputs)
+        return inputs["frames"][:, 0, :3].astype(np.float32)
 
-    def __init__(self):
-        self.batches = []
-
-    def predict_on_batch(self, inputs):
-        self.batches.append(inputs)
-        return inputs["frames"][:, 0, :1].astype(np.float32)
-
-
-def test_a_model_is_given_bytes_in_blocks_of_one_size():
-    recorder = Recorder()
+    monkeypatch.setattr(model, "predict_on_batch", first_bytes)
     windows, *_ = inference.shifted_windows(batch([33, 21]), SPEC, (0, 1))
-    scores = inference.predict(recorder, windows, block=5)
-    np.testing.assert_array_equal(scores, windows["frames"][:, :, 0, :1])
-    assert len(recorder.batches) == 5  # 2 x 12 windows
+    scores = inference.predict(model, windows, block=5)
+    np.testing.assert_array_equal(scores, windows["frames"][:, :, 0, :3])
+    assert len(batches) == 5  # 2 x 12 windows
     expected = {"frames": ((5, 5, SPEC.dim), "uint8"), "mask": ((5, 5), "bool")}
-    for inputs in recorder.batches:
+    for inputs in batches:
         given = {k: (v.shape, v.dtype.name) for k, v in inputs.items()}
         assert given == expected
 
@@ -183,6 +175,13 @@ def test_a_model_refuses_what_is_no_bytes_of_its_own_size(model):
     for frames in (floats, windows["frames"][..., :5]):
         with pytest.raises((ValueError, TypeError), match="(?i)frames|shape"):
             inference.predict(build(), windows | {"frames": frames})
+
+
+def test_windows_without_the_models_own_context_are_refused(model):
+    windows, *_ = inference.shifted_windows(batch([8]), SPEC, context=1)
+    for each in (model, build(name="ContextGatedNetVLAD")):
+        with pytest.raises(ValueError, match="of 7$"):
+            inference.predict(each, windows)
 
 
 # One video

@@ -324,6 +324,7 @@ def test_what_cannot_be_made_of_a_model_is_refused():
         (models.bert_cross, {"spec": FrameSpec(8, 0)}, "takes two.*audio=0"),
         (models.gated_netvlad, {"num_clusters": 0}, "num_clusters=0"),
         (models.gated_netvlad, {"num_mixtures": 0}, "num_mixtures=0"),
+        (models.gated_netvlad, {"context": -1}, "context=-1"),
         (models.mix_next_vlad, {"num_groups": 7}, "num_groups=7"),
         (models.mix_next_vlad, {"num_branches": 1}, "two branches"),
     ],

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from kit.models import trace_predict
+from kit.models import trace_predict, window_frames
 from kit.spec import FrameSpec
 
 # Windows per call of the model: enough to keep a T4 busy, and few compared to
@@ -91,10 +91,17 @@ def predict(
         Probabilities, float32 `(num_shifts, num_segments, num_classes)`.
 
     Raises:
-        ValueError: From the model, for anything but bytes or for frames of
-            another size than its own.
+        ValueError: For windows without the context that the model takes, or
+            with more; and from the model, for anything but bytes or for
+            frames of another size than its own.
     """
-    shape = next(iter(windows.values())).shape[:2]
+    *shape, length = windows["mask"].shape
+    if length != window_frames(model):
+        raise ValueError(
+            f"This model takes windows of {window_frames(model)} frames: give "
+            "`shifted_windows` the model's spec and `models.context(model)`. "
+            f"Received: windows of {length}"
+        )
     flat = {key: x.reshape(-1, *x.shape[2:]) for key, x in windows.items()}
     total = shape[0] * shape[1]
     scores = np.empty((total, model.output_shape[-1]), np.float32)

@@ -18,6 +18,9 @@ class SegmentMask(keras.layers.Layer):
     Output:
         Boolean tensor of the same shape, true for real frames of the segment.
 
+    Raises:
+        ValueError: Where there is no frame of context.
+
     Example:
 
     >>> mask = SegmentMask(context=1)(np.ones((1, 5), dtype="bool"))
@@ -27,6 +30,9 @@ class SegmentMask(keras.layers.Layer):
 
     def __init__(self, context, **kwargs):
         super().__init__(**kwargs)
+        if context < 1:
+            rule = "Context must be at least a frame on each side."
+            raise ValueError(f"{rule} Received: context={context}")
         self.context = context
 
     def call(self, mask):

@@ -37,13 +37,9 @@ def random_floor(ranking, ratings, class_ids=None, k: int = K) -> float:
         positives = np.count_nonzero(pairs.truth[own])
         own &= ranks > 0 if whole else ranks >= 0
         if positives:
-            total = _expected_precision(
-                np.count_nonzero(own),
-                np.count_nonzero(pairs.truth[own]),
-                listed if whole else table,
-                k,
-            )
-            values.append(total / positives)
+            rated, yes = np.sum(own), np.sum(pairs.truth[own])
+            size = listed if whole else table
+            values.append(_expected_precision(rated, yes, size, k) / positives)
     return float(np.mean(values))
 
 

@@ -36,6 +36,7 @@ from kit.models.endpoints import (
     frame_inputs,
     frame_spec,
     trace_predict,
+    window_frames,
 )
 from kit.models.surgery import (
     multiple_instance,

@@ -93,6 +93,11 @@ def context(model: keras.Model) -> int:
     return marks[0].context if marks else 0
 
 
+def window_frames(model: keras.Model) -> int:
+    """Frames of the windows that a model ranks: a segment and its context."""
+    return frame_spec(model).segment_frames + 2 * context(model)
+
+
 def trace_predict(model: keras.Model, data: list) -> None:
     """Traces `predict_function` for data like these, where it was not yet.
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kit.layers import BagPooling, ClassProbabilities, MixtureOfModels
-from kit.models.endpoints import FrameModel, context, find_layers, frame_spec
+from kit.models.endpoints import FrameModel, find_layers, window_frames
 from kit.replacing import replacing
 
 
@@ -52,7 +52,7 @@ def multiple_instance(
         ValueError: Where the pooling is unknown, `num_windows` is below 1, or
             the model has a fixed number of frames other than a segment's.
     """
-    length = frame_spec(model).segment_frames + 2 * context(model)
+    length = window_frames(model)
     fixed = model.input["mask"].shape[1]
     if num_windows < 1 or fixed not in (None, length):
         raise ValueError(

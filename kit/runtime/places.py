@@ -121,12 +121,11 @@ def find_attached(name: str) -> Path | None:
     Args:
         name: Path inside the workspace of that session.
     """
-    for root in INPUTS:
-        # Mounts were `<slug>/`, and are `notebooks/<owner>/<slug>/`.
-        for depth in ("*", "*/*", "*/*/*", "*/*/*/*"):
-            for path in sorted(glob(f"{root}/{depth}/{name}")):
-                return Path(path)
-    return None
+    # Mounts were `<slug>/`, and are `notebooks/<owner>/<slug>/`.
+    depths = ("*", "*/*", "*/*/*", "*/*/*/*")
+    places = (f"{root}/{depth}/{name}" for root in INPUTS for depth in depths)
+    paths = (path for place in places for path in sorted(glob(place)))
+    return next(map(Path, paths), None)
 
 
 def scratch(name: str) -> Path | None:
