@@ -26,7 +26,7 @@
 # **Time**: two minutes on the sample, most of them to make it; on real shards,
 # of which the first 20 of `train` and the ratings of all of `validate` are
 # read, a few minutes, on a T4 or without one.
-# **Score to expect**: none yet, but the score of a random order to beat.
+# **Score to expect**: none yet.
 
 # %% tags=["parameters"]
 data_dir = "find"  # folder of shards; "find": attached ones, or a sample
@@ -163,8 +163,8 @@ plots.show(figure, output_dir, "01_labels_per_class")
 # "nobody rated it" wherever the kit holds targets.
 
 # %%
-rated = ratings.groupby(["video_id", "start"]).size()
-print(f"{len(ratings):,} ratings of {len(rated):,} segments")
+segments = ratings[["video_id", "start"]].drop_duplicates()
+print(f"{len(ratings):,} ratings of {len(segments):,} segments")
 print(f"{ratings['score'].mean():.1%} say yes")
 figure = plots.ratings_per_class(ratings, names)
 plots.show(figure, output_dir, "01_ratings_per_class")
@@ -201,9 +201,9 @@ if sample.is_sample(data_dir):
 
 # %%
 for name in ("training", "checkpoint", "ensemble"):
-    part = data.ratings(validate, spec, class_ids, getattr(holdout, name))
-    videos = part["video_id"].nunique()
-    print(f"{name:<11}{len(part):>8,} ratings of {videos:,} videos")
+    own = data.ratings(validate, spec, class_ids, getattr(holdout, name))
+    videos = own["video_id"].nunique()
+    print(f"{name:<11}{len(own):>8,} ratings of {videos:,} videos")
 
 # %% [markdown]
 # The score of the competition, *mean average precision* (MAP), looks at the
@@ -216,8 +216,8 @@ for name in ("training", "checkpoint", "ensemble"):
 # with $P(k)$ the share of *yes* among the first $k$, $\mathrm{rel}(k) = 1$
 # where number $k$ is a *yes*, and $N_c$ all the *yes* of class $c$.  A class
 # that is rated *yes* half the time so scores about one half for a random order:
-# a local score means little without that of a random order beside it, and every
-# notebook prints it.
+# a local score means little without that of a random order beside it, which the
+# other notebooks print.
 
 # %% [markdown]
 # ## From bytes to values

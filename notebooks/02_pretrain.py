@@ -128,11 +128,11 @@ for half in ("checkpoint", "ensemble"):
     yes = ratings["score"].mean()
     print(f"{half} half: {len(ratings):,} ratings, {yes:.1%} say yes")
 
-segments = output_dir / "segments"
-pack.pack_segments(validate, segments, spec, class_ids, presets.CONTEXT)
+packed = output_dir / "segments"
+pack.pack_segments(validate, packed, spec, class_ids, presets.CONTEXT)
 rated = {  # without and with the frames around a segment
     context: pack.Pack(
-        segments, class_ids, holdout.checkpoint, context=context
+        packed, class_ids, holdout.checkpoint, context=context
     ).rated()
     for context in (0, presets.CONTEXT)
 }
@@ -159,9 +159,9 @@ print(f"a random order of the checkpoint half: MAP {floor:.4f}")
 #
 # On the sample, for the seeds 3, 4 and 5 (*simulated*), bags add +.066, +.087
 # and +.064 of MAP on the planted truth to GatedNetVLAD, and -.001, +.005 and
-# +.004 to BERTMean.  The context, whose form was settled after a look at seeds
-# 3 and 4, adds -.002, +.024 and +.005 alone; the mean of logits with the member
-# without it gains +.014, +.019 and +.015 over the better of the two.
+# +.004 to BERTMean.  On the seeds 6, 7 and 8 the context adds +.023, -.005 and
+# +.008, and the mean of logits with the member without it gains +.004, +.013
+# and +.012 over the better of the two.
 #
 # Shards of whole videos are read slowly.  Where `pack_dir` names a folder they
 # are read once, into four snippets a video (90 GB for all of YouTube-8M), and a
@@ -175,13 +175,13 @@ pack_dir = os.path.expandvars(os.path.expanduser(pack_dir))
 
 def snippets_for(name):
     """The pre-training examples of a member."""
-    frames = presets.sampling(name, scale, spec)
-    windows = frames.get("num_windows", 0)  # of a bag
+    options = presets.sampling(name, scale, spec)
+    windows = options.get("num_windows", 0)  # of a bag
     common = {"part": holdout.training, "seed": seed}
     common["batch_size"] = bag_batch_size if windows else batch_size
-    if not pack_dir or frames["num_frames"] != spec.segment_frames:
+    if not pack_dir or options["num_frames"] != spec.segment_frames:
         examples = data.Bags if windows else data.Snippets
-        return examples(shards, spec, num_classes, **frames, **common)
+        return examples(shards, spec, num_classes, **options, **common)
     folder = os.path.join(pack_dir, "bags" if windows else "snippets")
     rows = {"snippets": 1 if windows else 4, "num_windows": windows}
     pack.pack_snippets(shards, folder, spec, num_classes, **rows, seed=seed)

@@ -114,7 +114,7 @@ print(f"{', '.join(members)} in {policy} on {keras.backend.backend()}")
 #
 # On the sample, for the seeds 3, 4 and 5 (*simulated*), this adds +.018, +.001
 # and +.023 of MAP on the planted truth to BagGatedNetVLAD, and +.066, +.060 and
-# +.080 to BagBERTMean.  The test ratings hardly see it (-.014 to +.042): they
+# +.080 to BagBERTMean.  On the test ratings it is worth -.014 to +.042: they
 # ask about labels of the video alone, as the competition's do, and a mined
 # negative is none of these.
 
@@ -125,12 +125,12 @@ for half in ("checkpoint", "ensemble"):
     yes = ratings["score"].mean()
     print(f"{half} half: {len(ratings):,} ratings, {yes:.1%} say yes")
 
-folder = output_dir / "segments"
-pack.pack_segments(validate, folder, spec, class_ids, presets.CONTEXT)
+packed = output_dir / "segments"
+pack.pack_segments(validate, packed, spec, class_ids, presets.CONTEXT)
 segments, rated = {}, {}  # without and with the frames around a segment
 for context in (0, presets.CONTEXT):
     segments[context], checkpoint = (
-        pack.Pack(folder, class_ids, part, batch_size, seed, context)
+        pack.Pack(packed, class_ids, part, batch_size, seed, context)
         for part in (holdout.training, holdout.checkpoint)
     )
     rated[context] = checkpoint.rated()

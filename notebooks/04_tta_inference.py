@@ -31,8 +31,8 @@ seed = 0  # names the generated sample; nothing else is drawn here
 members = "GatedNetVLAD, BERT-L2h12, BERTCrossMean, BERT-L3h12, BERTCrossAttn, \
 BERTFirst, MixNeXtVLAD-300, MixNeXtVLAD-60, BERTMean"  # the paper's nine
 holdout_fraction = 300 / 3844  # share of the videos that was not trained on
-first_edge = 0  # segments to leave out at the start of a video; never rated: 6
-last_edge = 0  # segments to leave out at its end; never rated: 2
+first_edge = 0  # segments left out at the start; YouTube-8M never rated 6
+last_edge = 0  # segments left out at the end; YouTube-8M never rated 2
 rgb = 1024  # visual features a frame
 audio = 128  # audio features a frame
 max_frames = 300  # the most frames that a video has
@@ -173,9 +173,9 @@ if model:
 packed = output_dir / "segments"
 pack.pack_segments(validate, packed, spec, class_ids, presets.CONTEXT)
 rated = pack.Pack(packed, class_ids, holdout.ensemble).rated()
-yes, no = rated.targets == 1, rated.targets == 0
-column = int(np.minimum(yes.sum(axis=0), no.sum(axis=0)).argmax())
-rows = [np.flatnonzero(answer[:, column])[:3] for answer in (yes, no)]
+is_yes, is_no = rated.targets == 1, rated.targets == 0
+column = int(np.minimum(is_yes.sum(axis=0), is_no.sum(axis=0)).argmax())
+rows = [np.flatnonzero(answer[:, column])[:3] for answer in (is_yes, is_no)]
 rows = np.concatenate(rows)
 disputed = int(class_ids[column])
 concept = names.get(disputed, f"class {disputed}")
@@ -183,10 +183,10 @@ concept = names.get(disputed, f"class {disputed}")
 
 def shown_to(model):
     """These segments, with as much around them as a member sees."""
-    some = pack.Pack(
-        packed, class_ids, holdout.ensemble, context=models.context(model)
-    ).rated()
-    return {key: value[rows] for key, value in some.inputs.items()}
+    context = models.context(model)
+    segments = pack.Pack(packed, class_ids, holdout.ensemble, context=context)
+    inputs = segments.rated().inputs
+    return {key: value[rows] for key, value in inputs.items()}
 
 
 # %%
@@ -224,7 +224,7 @@ if model:
 # A bar is as wide as its gate and as high as what the expert says, so the
 # coloured area is the probability.  A *no* is said in two ways: by low bars, or
 # by a wide grey one, where the gate gives the segment to the null expert.
-# GatedNetVLAD multiplies the area by one more gate, eq. 10 over all classes.
+# In GatedNetVLAD a second gate, formed as in eq. 10, multiplies the area.
 #
 # ## What a shift sees
 #
@@ -271,7 +271,7 @@ print(f"{name}, video {video_id}")
 
 # %%
 def rank(model, shards, part, folder, shifts=(0,)):
-    """Ranks every segment of the videos of a part, without and with shifts."""
+    """Ranks a part's segments; `remaining` saves the lists in `folder`."""
     tops = {"plain": TopK(class_ids), "tta": TopK(class_ids)}
     edges = (first_edge, last_edge)
     about = {"model": inference.fingerprint(model), "edges": edges}
