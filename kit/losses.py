@@ -81,10 +81,8 @@ class DistillationLoss(keras.losses.Loss):
     ):
         super().__init__(name=name, **kwargs)
         if temperature <= 0:
-            raise ValueError(
-                "`temperature` must be positive. "
-                f"Received: temperature={temperature}"
-            )
+            rule = "`temperature` must be positive."
+            raise ValueError(f"{rule} Received: temperature={temperature}")
         self.temperature, self.mined = temperature, _check_share(mined)
 
     def call(self, y_true, y_pred):
@@ -97,9 +95,8 @@ class DistillationLoss(keras.losses.Loss):
         softened = ops.log_softmax(logits / self.temperature, axis=-1)
         teacher = ops.stop_gradient(softened[:, :1])
         divergence = ops.exp(teacher) * (teacher - softened[:, 1:])
-        return ops.sum(losses, axis=(1, 2)) + self.temperature**2 * ops.sum(
-            divergence, axis=(1, 2)
-        )
+        divergence = self.temperature**2 * ops.sum(divergence, axis=(1, 2))
+        return ops.sum(losses, axis=(1, 2)) + divergence
 
     def get_config(self):
         own = {"temperature": self.temperature, "mined": self.mined}
@@ -136,7 +133,8 @@ def loss_for(model: keras.Model, mined: float = 0.0) -> keras.losses.Loss:
     """The loss to train a model with: `training_model(model)` minimises it.
 
     Args:
-        model: A model of `kit.models`, or its training model.
+        model: A model of `kit.models`, or its training model; for bags the
+            model that they were made for.
         mined: As of `MaskedBinaryCrossentropy`.
 
     Returns:

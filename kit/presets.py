@@ -179,9 +179,8 @@ def parse_members(names: str | Sequence[str]) -> list[str]:
     for part in parts:
         member(part)
     if not parts or len(set(parts)) < len(parts):
-        raise ValueError(
-            f"Members must be named, each once. Received: {names!r}"
-        )
+        rule = "Members must be named, each once."
+        raise ValueError(f"{rule} Received: {names!r}")
     return parts
 
 
@@ -232,7 +231,8 @@ def build(
         A model as described in `kit.models`.
 
     Raises:
-        ValueError: Where the name or the scale is unknown.
+        ValueError: Where the name or the scale is unknown, or the member
+            cannot be built for `spec`: heads must divide a BERT's width.
     """
     preset = member(name)
     if scale not in ("paper", "tiny"):

@@ -31,10 +31,8 @@ class Part:
     def __post_init__(self):
         whole = isinstance(self.seed, int | np.integer)
         if not whole or not 0 <= self.seed < 2**63:
-            raise ValueError(
-                "`seed` must be a whole number from 0 to 2**63 - 1. "
-                f"Received: seed={self.seed!r}"
-            )
+            rule = "`seed` must be a whole number from 0 to 2**63 - 1."
+            raise ValueError(f"{rule} Received: seed={self.seed!r}")
         if not 0 <= self.start <= self.stop <= 1:
             raise ValueError(
                 "A part must lie between 0 and 1: give the shares of the "

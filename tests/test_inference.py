@@ -169,14 +169,6 @@ def test_a_model_is_traced_once_and_many_models_bring_no_warning(caplog):
     assert not caplog.records
 
 
-def test_a_model_refuses_what_is_no_bytes_of_its_own_size(model):
-    windows, *_ = inference.shifted_windows(batch([8]), SPEC)
-    floats = windows["frames"].astype(np.float32)
-    for frames in (floats, windows["frames"][..., :5]):
-        with pytest.raises((ValueError, TypeError), match="(?i)frames|shape"):
-            inference.predict(build(), windows | {"frames": frames})
-
-
 def test_windows_without_the_models_own_context_are_refused(model):
     windows, *_ = inference.shifted_windows(batch([8]), SPEC, context=1)
     for each in (model, build(name="ContextGatedNetVLAD")):
@@ -370,6 +362,7 @@ def test_machines_share_the_shards(whole, tmp_path):
         ({"about": ABOUT | {"edges": (6, 2)}}, "edges was None and is .6, 2"),
         ({"about": {"model": "a1"}}, "shifts was .-1, 0, 1. and is None"),
         ({"shards": SHARDS[:4]}, "shards was "),
+        ({"tops": {"plain": TopK([1]), "tta": TopK([1])}}, "lists was "),
     ],
 )
 def test_other_rankings_are_refused(tmp_path, stop_at, changed, message):

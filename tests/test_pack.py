@@ -433,8 +433,9 @@ class TestBadInput:
         pack.pack_snippets(paths, tmp_path / "pack", SPEC, NUM_CLASSES)
         assert len(pack.Pack(tmp_path / "pack", ALL)) == 4 * 5
 
-    def test_context_that_it_does_not_have(self, segments):
+    def test_context_that_it_does_not_have(self, shards, segments, tmp_path):
         refused("not 0 to 2", pack.Pack, segments, CLASSES, context=3)
+        refused(": -1", pack.pack_segments, shards, tmp_path, SPEC, CLASSES, -1)
 
     def test_classes_that_are_not_covered(self, snippets, segments):
         refused(r"without \[8, 9\]", pack.Pack, snippets, ALL[:8])

@@ -160,6 +160,7 @@ def test_counters_of_callbacks_come_back(cut_off):
 def test_a_stop_by_patience_is_the_end(tmp_path):
     first = Run(tmp_path, patience=1).fit()
     assert first.trained == [0, 1, 2, 3] and first.backup.finished
+    assert not Run(tmp_path, patience=1).backup.finish(build())  # before `fit`
     for _ in range(2):  # before the weights are written, and after
         run = Run(tmp_path, patience=1).fit()
         assert run.trained == []

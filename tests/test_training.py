@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kit import metrics, models, presets, training
 from kit.spec import FrameSpec
+from tests.refusals import refused
 
 SPEC = FrameSpec(4, 2)
 
@@ -135,12 +136,13 @@ def test_the_evaluation_scores_what_the_model_says():
 
 def test_the_evaluation_must_have_something_to_score():
     model = presets.build("Logistic", class_ids=[1, 2, 5], spec=SPEC)
-    with pytest.raises(ValueError, match=r"class_ids=\[98\]"):
-        training.SegmentMAP(model, rated(), [1, 2, 98])
-    never = rated()
+    other = presets.build("ContextGatedNetVLAD", 3, spec=SPEC, scale="tiny")
+    evaluation, never = training.SegmentMAP, rated()
     never.targets[never.targets == 1] = 0
-    with pytest.raises(ValueError, match="positive|yes"):
-        training.SegmentMAP(model, never, [1, 2, 5])
+    refused(r"unknown \[98\]", evaluation, model, rated(), [1, 2, 98])
+    refused("2 class_ids for 3 columns", evaluation, model, rated(), [1, 2])
+    refused("windows of 9 .*Received: windows of 5", evaluation, other, rated())
+    refused("positive|yes", evaluation, model, never, [1, 2, 5])
 
 
 def test_the_evaluation_comes_before_those_that_read_it(tmp_path):

@@ -72,7 +72,7 @@ class Snippets:
     a pass over the shards; where they end sooner, they are read again, in
     another order and with other snippets. All of it is a pure function of
     `(seed, epoch)`. Shards are permuted, eight are read in turn, and a buffer
-    of up to 16,384 snippets (256 MB) mixes them.
+    of up to 16,384 snippets or 256 MB mixes them.
 
     Args:
         shards: From `list_shards`, or any list of paths (local or `gs://`).

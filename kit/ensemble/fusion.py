@@ -33,7 +33,7 @@ def fuse(
     Args:
         rankings: The members; classes and tables may differ.
         weights: One a member, not negative; only their proportions matter.
-        constant: Added to each place; flattens the weight of the first.
+        constant: Above -1, added to each place: first places count less.
         k: The longest list of the result.
         method: "rank", "mean" or "logit".
 
@@ -42,8 +42,8 @@ def fuse(
         `scores` are the fused ones.
 
     Raises:
-        ValueError: For unusable weights, or scores that are missing or no
-            probabilities.
+        ValueError: For unusable weights, an unknown method, or scores that are
+            missing or no probabilities.
 
     Example: with weights 2 and 1, "a" gets (2/1 + 1/2) / 3.
 
@@ -172,7 +172,7 @@ def check_weights(weights, num_members) -> np.ndarray:
 
 
 def check_method(method, constant) -> None:
-    """Refuses a method that is none and a constant that divides by zero."""
+    """Refuses an unknown method and a constant that divides by zero."""
     if method not in METHODS or not -1 < constant < np.inf:
         raise ValueError(
             f"`method` must be one of {METHODS} and `constant` above -1. "

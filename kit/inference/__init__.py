@@ -1,4 +1,4 @@
-"""From a model and videos to scores of every segment, kill after kill."""
+"""From a model and videos to scores of every segment, resumable."""
 
 from kit.inference.localize import localize
 from kit.inference.resume import fingerprint, remaining

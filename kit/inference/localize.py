@@ -30,8 +30,8 @@ def localize(
         one frame a second), `class_id`, `name` and `score`.
 
     Raises:
-        ValueError: Where the frames are no bytes, not of the model's size,
-            of more than one video, or none.
+        ValueError: Where the frames are not bytes, not of the model's size,
+            of more than one video, or there are none.
     """
     spec, class_ids = models.frame_spec(model), models.class_ids(model)
     frames = np.asarray(frames)

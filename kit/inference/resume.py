@@ -47,7 +47,7 @@ def remaining(
     its own; `Ranking.merge` of what they leave is the ranking of all.
 
     Args:
-        tops: Name to collector, to which the loop adds what a turn gives.
+        tops: Name to collector, to which the loop adds what a group gives.
             They are emptied at the start, and when the loop ends.
         shards: From `data.list_shards`.
         folder: Where the rankings go, and until then what was collected.
@@ -60,8 +60,8 @@ def remaining(
         The next of `shards`, a few at a time where there are many.
 
     Raises:
-        ValueError: Where `folder` holds rankings of other shards, collectors
-            or `about`; it says what differs.
+        ValueError: Where `folder` holds rankings of shards of other names, of
+            other collectors or `about`; it says what differs.
         OSError: Where a ranking cannot be written.
 
     Example:
@@ -72,8 +72,10 @@ def remaining(
     for some in inference.remaining({"test": top}, shards, folder, about):
         videos = data.videos(some, spec, with_ids=True)
         for inputs, ids in videos.as_numpy_iterator():
-            windows, rows, starts = shifted_windows(inputs, spec, shifts)
-            scores = predict(model, windows).mean(axis=0)
+            windows, rows, starts = inference.shifted_windows(
+                inputs, spec, shifts, context=models.context(model)
+            )
+            scores = inference.predict(model, windows).mean(axis=0)
             top.add(scores, ids[rows], starts)
     ranking = Ranking.load(folder / "test")
     ```
@@ -112,7 +114,7 @@ class _State:
         self.folder, self.partial, self.tops = folder, folder / "partial", tops
         about = {
             **about,
-            "lists": {name: top.k for name, top in tops.items()},
+            "lists": {n: [t.k, *t.class_ids.tolist()] for n, t in tops.items()},
             "shards": [os.path.basename(shard) for shard in shards],
         }
         # As JSON gives it back: lists for tuples, text for what it lacks.

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from kit.models import trace_predict, window_frames
+from kit.models import check_window, trace_predict
 from kit.spec import FrameSpec
 
 # Windows per call of the model: enough to keep a T4 busy, and few compared to
-# the 1,600 of a test shard (12 videos, three shifts), since part of a shard's
-# last call is always padding.
+# the 4,400 of a batch (32 videos, three shifts), since part of the last call
+# for a batch is padding.
 BLOCK = 256
 
 
@@ -21,11 +21,11 @@ def shifted_windows(
     edges: tuple[int, int] = (0, 0),
     context: int = 0,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Cuts every segment out of a batch of videos, once a shift (section 5).
+    """Cuts every segment out of a batch of videos, once per shift (section 5).
 
     Shift +1 looks one frame later.  Frames before the start of a video or
     after its end are zero and masked, nothing wraps around.  A shift that
-    leaves a window without any real frame does not move it.
+    leaves a segment without any real frame does not move it.
 
     Args:
         inputs: Whole videos: arrays `(batch_size, num_frames, ...)`, one of
@@ -78,14 +78,14 @@ def predict(
 ) -> np.ndarray:
     """What a model says of each window, in blocks of one size.
 
-    The last block is filled up, so that the model is compiled once, and bytes
-    go to the device as bytes.
+    The last block is filled up, so that the model is compiled once.  Bytes go
+    to the device as bytes.
 
     Args:
         model: From `kit.presets` or a `.keras` file.
         windows: From `shifted_windows`: arrays `(num_shifts, num_segments,
             ...)`.
-        block: Windows a call of the model.
+        block: Windows per call of the model.
 
     Returns:
         Probabilities, float32 `(num_shifts, num_segments, num_classes)`.
@@ -96,12 +96,7 @@ def predict(
             frames of another size than its own.
     """
     *shape, length = windows["mask"].shape
-    if length != window_frames(model):
-        raise ValueError(
-            f"This model takes windows of {window_frames(model)} frames: give "
-            "`shifted_windows` the model's spec and `models.context(model)`. "
-            f"Received: windows of {length}"
-        )
+    check_window(model, length)
     flat = {key: x.reshape(-1, *x.shape[2:]) for key, x in windows.items()}
     total = shape[0] * shape[1]
     scores = np.empty((total, model.output_shape[-1]), np.float32)

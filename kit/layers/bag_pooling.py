@@ -16,8 +16,7 @@ class BagPooling(keras.layers.Layer):
     A video is a bag of windows: a class holds in it where it holds in one of
     them.  With the probabilities p of the real windows:
 
-    - `"linear_softmax"`: `sum(p p) / sum(p)`, a mean in which each weighs
-      itself.
+    - `"linear_softmax"`: `sum(p p) / sum(p)`, a mean weighted by p.
     - `"top"`: the mean of the two highest.
     - `"max"`: the highest.
     - `"noisy_or"`: `1 - prod(1 - p)`, as if windows were independent.

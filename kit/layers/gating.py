@@ -105,10 +105,8 @@ class SqueezeExcitationGating(keras.layers.Layer):
     def __init__(self, reduction=16, momentum=0.99, **kwargs):
         super().__init__(**kwargs)
         if reduction < 1:
-            raise ValueError(
-                "`reduction` must be at least 1; 16 is usual. "
-                f"Received: reduction={reduction}"
-            )
+            rule = "`reduction` must be at least 1; 16 is usual."
+            raise ValueError(f"{rule} Received: reduction={reduction}")
         self.reduction = reduction
         self.momentum = momentum
 

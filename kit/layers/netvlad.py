@@ -53,10 +53,8 @@ class NetVLAD(keras.layers.Layer):
     def __init__(self, num_clusters, momentum=0.99, **kwargs):
         super().__init__(**kwargs)
         if num_clusters < 1:
-            raise ValueError(
-                "`num_clusters` must be at least 1. "
-                f"Received: num_clusters={num_clusters}"
-            )
+            rule = "`num_clusters` must be at least 1."
+            raise ValueError(f"{rule} Received: num_clusters={num_clusters}")
         self.num_clusters = num_clusters
         self.momentum = momentum
         self.supports_masking = True

@@ -1,4 +1,4 @@
-"""The architectures of the paper, and a baseline to compare them to.
+"""The architectures of arXiv:1912.01127, "the paper", and a baseline.
 
 Every builder returns a Functional `keras.Model` that takes a dictionary of
 `frames`, the bytes of the records `(batch_size, num_frames, spec.dim)`, and
@@ -6,7 +6,7 @@ Every builder returns a Functional `keras.Model` that takes a dictionary of
 probabilities `(batch_size, num_classes)`.  The model knows its `FrameSpec` and
 the ids behind its columns, and keeps both when it is saved.
 
-Arguments that all builders share:
+Arguments that mean the same in every builder that has them:
 
 - `class_ids`: the vocabulary id of each column.
 - `spec`: the `FrameSpec` of the data.
@@ -21,7 +21,7 @@ A model of your own is made of the same parts, here a GRU in place of BERT:
 >>> x = MixtureOfExperts(len(class_ids))(x)
 >>> model = classifier(inputs, x, class_ids, name="gru")
 
-Costs are given for the paper's sizes: 3,862 classes, M million parameters,
+Costs are given for the paper's sizes: 3,862 classes, M for million,
 and multiply-adds counted as two FLOP in one forward pass of one example.
 """
 
@@ -29,6 +29,7 @@ from kit.models.baselines import frame_mean
 from kit.models.berts import bert, bert_cross
 from kit.models.endpoints import (
     FrameModel,
+    check_window,
     class_ids,
     classifier,
     context,
@@ -36,7 +37,6 @@ from kit.models.endpoints import (
     frame_inputs,
     frame_spec,
     trace_predict,
-    window_frames,
 )
 from kit.models.surgery import (
     multiple_instance,

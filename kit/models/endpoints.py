@@ -98,6 +98,16 @@ def window_frames(model: keras.Model) -> int:
     return frame_spec(model).segment_frames + 2 * context(model)
 
 
+def check_window(model: keras.Model, num_frames: int) -> None:
+    """Refuses windows without the context that a model takes, or with more."""
+    if num_frames != window_frames(model):
+        raise ValueError(
+            f"The model takes windows of {window_frames(model)} frames: give "
+            "`Pack` or `shifted_windows` its spec and its `models.context`. "
+            f"Received: windows of {num_frames}"
+        )
+
+
 def trace_predict(model: keras.Model, data: list) -> None:
     """Traces `predict_function` for data like these, where it was not yet.
 

@@ -56,8 +56,8 @@ def multiple_instance(
     fixed = model.input["mask"].shape[1]
     if num_windows < 1 or fixed not in (None, length):
         raise ValueError(
-            "A bag must have a window, and a window the frames of a segment: "
-            f"give 1 or more, to a model of any number of frames or {length}. "
+            "A bag needs at least 1 window, and a model that takes any number "
+            f"of frames or {length}, those of a segment and its context. "
             f"Received: num_windows={num_windows}, a model of {fixed} frames"
         )
     inputs, windows = {}, {}

@@ -118,7 +118,7 @@ def next_vlad_logits(
     momentum: float = 0.99,
     suffix: str = "",
 ) -> keras.KerasTensor:
-    """NeXtVLAD as part of a model: equations 11 to 14, SECG, and logits.
+    """NeXtVLAD as part of a model: equations 11 to 14, a gate, and logits.
 
     Args:
         parts: What `FrameFeatures` with `split=True` returns.

@@ -11,8 +11,8 @@ A pack is a folder of plain arrays, two files a shard, and a header,
     segments: the rated segments with their ratings, 1.4 GB in all; with two
         frames of context on each side, as the notebooks pack them, 2.5 GB.
 
-A shard is read once, in one pass, checked as thoroughly as by `data.check`,
-and not needed after that. From the bucket no shard touches the disk:
+A shard is read once, in one pass, checked as by `data.check([shard])`, and not
+needed after that. From the bucket no shard touches the disk:
 
     shards = data.list_shards("gs://youtube8m-ml/2/frame/train", "train")
     pack.pack_snippets(shards, "/content/snippets", spec, num_classes=3862)

@@ -28,13 +28,13 @@ def pack_snippets(
 ) -> None:
     """Packs random runs of frames of each video, with the video's labels.
 
-    The choice is a pure function of the seed and the video's id. The runs
-    differ where the video has enough frames. A row is one run, or the runs of
-    a bag as `data.Bags` has them.
+    The choice is a pure function of the seed and the video's id. A row is one
+    run, or the runs of a bag as `data.Bags` has them. Rows of one run differ
+    where the video has enough frames.
 
     Args:
         shards: From `data.list_shards`, or any list of paths.
-        folder: Where the pack is, or goes on; a local path.
+        folder: A local folder, new or with a pack to continue.
         spec: What a frame looks like.
         num_classes: Size of the vocabulary; a label outside it is an error.
         snippets: Rows a video.
@@ -90,7 +90,7 @@ def pack_segments(
 
     Args:
         shards: From `data.list_shards`, or any list of paths.
-        folder: Where the pack is, or goes on; a local path.
+        folder: A local folder, new or with a pack to continue.
         spec: What a frame and a segment look like.
         class_ids: Vocabulary ids of the segment task; a rating of another
             class is an error.
@@ -156,6 +156,10 @@ def _pack(shards, folder, spec, header, cut, on_error) -> None:
     paths = as_paths(shards)
     shards = [p if "://" in p else os.path.abspath(p) for p in paths]
     header = {"context": 0, "num_windows": 0, **header, "spec": vars(spec)}
+    low = {k: v for k, v in header.items() if isinstance(v, int) and v < 0}
+    low.pop("others", None)  # a target
+    if low:
+        raise ValueError(f"Arguments must be at least 0. Received: {low}")
     _begin(folder, header, shards)
     bar = keras.utils.Progbar(len(shards), unit_name="shard")
     for number, shard in enumerate(shards, 1):

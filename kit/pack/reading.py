@@ -54,8 +54,9 @@ class Pack:
 
     A pass over the rows of the part reads runs of neighbouring rows in random
     order, since random access would be slow on a network mount, and mixes them
-    in memory in pools of some batches each. No row comes twice in a pass. Each
-    pool leaves out fewer rows than a batch, different ones in each pass.
+    in memory in pools of some batches each. No row comes twice in a pass, but
+    where a pool has fewer rows than a batch. Each pool leaves out fewer rows
+    than a batch, different ones in each pass.
     Passes follow one another, and epoch `e` has the batches from `e * steps`
     to `(e + 1) * steps - 1`.
 
@@ -76,8 +77,8 @@ class Pack:
 
     Raises:
         ValueError: For classes that do not cover those of the pack, context
-            that it does not have, and for a folder that holds no pack, or one
-            that is not finished or damaged.
+            that it does not have, and for a folder that holds no pack, or an
+            unfinished or damaged one.
 
     Example:
 
@@ -200,7 +201,7 @@ class Pack:
         return np.unique(columns[0]), [len(table)], *columns
 
     def _pool(self, turn, number, size):
-        """Frames, mask and targets of a pool of a pass; None at the end."""
+        """Frames, mask and targets of a pool of a pass; None at the exit."""
         total = len(self._visible)
         rng = np.random.default_rng([self.seed, turn])
         run_length = max(1, RUN_BYTES // math.prod(self._shape))

@@ -58,8 +58,8 @@ def find_data(data_dir, output_dir: str | os.PathLike, seed: int):
     places = data_dir
     if data_dir == "find":
         places = _attached_data()
-    elif not isinstance(data_dir, list):
-        text = str(data_dir)  # which may be one folder with a comma
+    elif not isinstance(data_dir, list | tuple):
+        text = str(data_dir).strip(" ,")  # maybe one folder with a comma
         places = [text] if os.path.exists(_expand(text)) else text.split(",")
     if not places:
         folder = Path(output_dir, f"sample-{seed}")

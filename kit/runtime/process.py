@@ -1,4 +1,4 @@
-"""The process of a notebook: flags, packages, devices, and one a member."""
+"""A notebook's process: flags, packages, devices; and one per member."""
 
 import argparse
 import math
@@ -67,7 +67,7 @@ def flags(parameters: dict) -> dict:
 
 
 def yes_or_no(text: str) -> bool:
-    """Whether the text is yes; anything but yes or no is a `ValueError`."""
+    """Whether it is yes or True; no and False are not, else `ValueError`."""
     return ("no", "False", "yes", "True").index(text) > 1
 
 

@@ -8,7 +8,7 @@ trainee.fit(
     epochs=epochs,
     steps_per_epoch=steps,
     initial_epoch=backup.epoch,
-    shuffle=False,  # the batches are
+    shuffle=False,  # they are shuffled
     callbacks=[
         training.SegmentMAP(model, rated, class_ids),
         keras.callbacks.CSVLogger(folder / "history.csv", append=True),
@@ -24,9 +24,8 @@ read `val_map`, and `Backup` last, since it saves what the others have counted.
 
 **Several devices of one machine** share each batch after one line at the top,
 before any model is built, and the rest stays as it is:
-`tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy())` on
-TensorFlow, `keras.distribution.set_distribution(
-keras.distribution.DataParallel())` on JAX.
+`runtime.use_all_devices()`, which takes `tf.distribute.MirroredStrategy` on
+TensorFlow and `keras.distribution.DataParallel` on JAX.
 
 **Several machines** train one model together on JAX.  Each runs the same
 script, told which one it is by the variables that `initialize` reads

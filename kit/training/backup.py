@@ -15,8 +15,7 @@ from kit.training import checkpoint
 from kit.training.checkpoint import check_same
 from kit.training.history import read_about, rows
 
-# Saving may take one part in so many of the time.
-SHARE = 20
+SHARE = 20  # saving may take a twentieth of the time
 
 
 class Backup(keras.callbacks.Callback):
@@ -32,9 +31,8 @@ class Backup(keras.callbacks.Callback):
     stay, so that a damaged one costs an epoch and not the run.  Where saving
     takes long, not every epoch is saved.
 
-    The folder receives `about.json` and, when training is finished,
-    `model.weights.h5`.  Run again, `fit` then returns at once.  Delete
-    the folder to begin anew.
+    The folder receives `about.json` and, from `finish`, `model.weights.h5`.
+    Run again, `fit` then returns at once.  Delete the folder to begin anew.
 
     Args:
         folder: A folder for this stage of training alone, where `history.csv`
@@ -170,7 +168,8 @@ class Backup(keras.callbacks.Callback):
     def finish(self, model: keras.Model, best=None) -> bool:
         """Gives a model the weights of finished training, and saves them.
 
-        The checkpoints go, and so does `best`.
+        To be called after `fit`, also where it had no epoch left to train.
+        The checkpoints are deleted, and so is `best`.
 
         Args:
             model: The model that was trained, or whose training model was.
@@ -178,9 +177,10 @@ class Backup(keras.callbacks.Callback):
                 Defaults to the last weights.
 
         Returns:
-            Whether training is finished; if not, nothing is done.
+            Whether `fit` was called and training is finished; if not, nothing
+            is done.
         """
-        if not self.finished:
+        if not self.finished or not (self.model or self.weights.exists()):
             return False
         # The file of a compiled model would hold its optimizer as well.
         plain = keras.Model(model.input, model.output)

@@ -6,8 +6,8 @@ import keras
 def precision() -> str:
     """Name of the Keras dtype policy that suits the device.
 
-    `"mixed_bfloat16"` on TPUs and on GPUs from Ampere on, `"mixed_float16"` on
-    older ones such as the T4, `"float32"` on a CPU.
+    `"mixed_bfloat16"` on GPUs from Ampere on and, with JAX, on TPUs,
+    `"mixed_float16"` on older GPUs such as the T4, else `"float32"`.
     """
     if keras.backend.backend() == "jax":
         import jax

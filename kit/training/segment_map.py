@@ -18,13 +18,17 @@ class SegmentMAP(keras.callbacks.Callback):
             `models.training_model` made of it.
         rated: Rated segments, such as `pack.Pack.rated()`: with `inputs`,
             a dict of arrays `(n, ...)`, and `targets` `(n, num_classes)`, 1
-            yes, 0 no, -1 unknown.
+            yes, 0 no, below 0 unknown.
         class_ids: Vocabulary ids of the columns of `targets`, all of which the
             model must know.  Defaults to the model's own.
-        batch_size: Rows of a batch.  Devices that share it must divide it.
+        batch_size: Rows of a batch, a multiple of the number of devices.
 
     Attributes:
         floor: MAP of a random order of the same segments.
+
+    Raises:
+        ValueError: Where classes are unknown to the model or not as many as
+            columns, and where segments lack the context that it takes.
     """
 
     def __init__(self, model, rated, class_ids=None, batch_size: int = 512):
@@ -34,12 +38,15 @@ class SegmentMAP(keras.callbacks.Callback):
         self.floor = metrics.floor_of_targets(self.targets)
         known = models.class_ids(model).tolist()
         class_ids = known if class_ids is None else list(class_ids)
-        if unknown := set(class_ids) - set(known):
+        unknown, width = set(class_ids) - set(known), self.targets.shape[1]
+        if unknown or len(class_ids) != width:
             raise ValueError(
                 "The model must have the classes that it is evaluated on: give "
-                "ids of `kit.models.class_ids(model)`. Received: unknown "
-                f"class_ids={sorted(unknown)[:5]}"
+                "the id of each column, of `kit.models.class_ids(model)`. "
+                f"Received: {len(class_ids)} class_ids for {width} columns, "
+                f"unknown {sorted(unknown)[:5]}"
             )
+        models.check_window(model, rated.inputs["mask"].shape[1])
         self.columns = [known.index(class_id) for class_id in class_ids]
         padding = -len(self.targets) % batch_size
         self.inputs = {
