@@ -1,13 +1,20 @@
 """The arrows of the house, its ceilings, and what stays lazy."""
 
 import ast
+import doctest
+import importlib
 import io
 import sys
 import tokenize
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from kit import layers, models
+from kit.spec import YOUTUBE_8M
 from tests.processes import python
 
 KIT = Path("kit")
@@ -158,6 +165,16 @@ def test_the_tests_are_few_enough_to_read():
     paths = Path("tests").rglob("*.py")
     lines = sum(path.read_text().count("\n") for path in paths)
     assert lines <= MOST_TEST_LINES
+
+
+def test_examples_of_docstrings_are_true(monkeypatch):
+    monkeypatch.setattr(tf.TensorShape, "__repr__", lambda x: repr(tuple(x)))
+    names = vars(layers) | vars(models) | {"np": np, "keras": keras}
+    names |= {"spec": YOUTUBE_8M, "class_ids": [3, 5]}
+    for path in KIT.rglob("*.py"):
+        name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        module = importlib.import_module(name)
+        assert not doctest.testmod(module, extraglobs=names).failed, name
 
 
 def test_layers_and_models_work_where_tensorflow_is_not_installed():

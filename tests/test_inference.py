@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kit import inference, presets
 from kit.ranking import Ranking, TopK
 from kit.spec import FrameSpec
+from tests.refusals import refused
 
 SPEC = FrameSpec(rgb=6, audio=2, max_frames=40)
 CLASS_IDS = [2, 5, 11]
@@ -172,8 +173,7 @@ def test_a_model_is_traced_once_and_many_models_bring_no_warning(caplog):
 def test_windows_without_the_models_own_context_are_refused(model):
     windows, *_ = inference.shifted_windows(batch([8]), SPEC, context=1)
     for each in (model, build(name="ContextGatedNetVLAD")):
-        with pytest.raises(ValueError, match="of 7$"):
-            inference.predict(each, windows)
+        refused("of 7$", inference.predict, each, windows)
 
 
 # One video
@@ -207,11 +207,10 @@ def test_localize_shows_a_model_the_frames_around_a_segment():
 
 
 def test_frames_that_are_not_the_models_are_refused(model):
-    shapes = [(8, 7), (2, 8, 8), (8,), (0, 8)]
-    wrong = [np.zeros(shape, np.uint8) for shape in shapes]
+    wrong = [np.zeros(size, "u1") for size in [(8, 7), (2, 8, 8), (8,), (0, 8)]]
+    refused("weight=2", inference.with_prior, np.ones((1, 1)), np.array([0]), 2)
     for frames in [*wrong, np.zeros((8, 8), np.float32)]:
-        with pytest.raises(ValueError, match="uint8 frames of 8"):
-            inference.localize(model, frames)
+        refused("uint8 frames of 8", inference.localize, model, frames)
 
 
 # Many shards
@@ -368,9 +367,9 @@ def test_machines_share_the_shards(whole, tmp_path):
 def test_other_rankings_are_refused(tmp_path, stop_at, changed, message):
     with contextlib.suppress(Killed):  # of nine shards it is not
         rank(tmp_path, stop_at=stop_at)
-    with pytest.raises(ValueError, match=message) as refused:
+    with pytest.raises(ValueError, match=message) as raised:
         rank(tmp_path, **changed)
-    assert "model" not in str(refused.value).split("Received")[1]
+    assert "model" not in str(raised.value).split("Received")[1]
 
 
 def test_moved_shards_and_numbers_of_numpy_are_the_same(tmp_path):

@@ -21,16 +21,14 @@ MAKEFILE = Path("Makefile").read_text()
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 OWN = README.split("## Your own features\n")[1].split("\n## ")[0]
 # Where the commands are executed that no test below takes from the README.
+MAKE = "tests/test_make.py"
 ELSEWHERE = {
-    "make demo": ("tests/test_make.py", 'make("demo", *given)'),
+    "make demo": (MAKE, 'make("demo", *given)'),
     "make test": (".ci/run", "make test FLAGS="),
     ". .venv/bin/activate": ("Makefile", "-m venv $(VENV)"),
     # In two parts, so that it is not found here.
     "python notebooks/02_pretrain.py --help": (__file__, '.py", ' + '"--'),
-    "make kaggle OWNER=your-kaggle-name DATA=sample": (
-        "tests/test_make.py",
-        "kaggle",
-    ),
+    "make kaggle OWNER=your-kaggle-name DATA=sample": (MAKE, "kaggle"),
 }
 
 

@@ -2,4 +2,4 @@
 
 from kit.inference.localize import localize
 from kit.inference.resume import fingerprint, remaining
-from kit.inference.windows import predict, shifted_windows
+from kit.inference.windows import predict, shifted_windows, with_prior

@@ -50,9 +50,8 @@ class BagPooling(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         if mode not in MODES:
-            raise ValueError(
-                f"`mode` must be one of {MODES}. Received: mode={mode!r}"
-            )
+            rule = f"`mode` must be one of {MODES}."
+            raise ValueError(f"{rule} Received: mode={mode!r}")
         self.mode = mode
         self.supports_masking = True
 

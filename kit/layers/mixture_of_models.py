@@ -44,9 +44,9 @@ class MixtureOfModels(keras.layers.Layer):
 
     def build(self, inputs_shape, logits_shape):
         if len(logits_shape) < 2:
+            rule = "A mixture needs at least two branches."
             raise ValueError(
-                "A mixture needs at least two branches. "
-                f"Received: len(logits)={len(logits_shape)}"
+                f"{rule} Received: len(logits)={len(logits_shape)}"
             )
         self.weigh = keras.layers.Dense(
             len(logits_shape),

@@ -52,9 +52,8 @@ class FramePooling(keras.layers.Layer):
     def __init__(self, mode="mean", **kwargs):
         super().__init__(**kwargs)
         if mode not in MODES:
-            raise ValueError(
-                f"`mode` must be one of {MODES}. Received: mode={mode!r}"
-            )
+            rule = f"`mode` must be one of {MODES}."
+            raise ValueError(f"{rule} Received: mode={mode!r}")
         self.mode = mode
         self.supports_masking = True
 

@@ -170,10 +170,8 @@ class TransformerEncoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if num_layers < 1:
-            raise ValueError(
-                "`num_layers` must be at least 1. "
-                f"Received: num_layers={num_layers}"
-            )
+            rule = "`num_layers` must be at least 1."
+            raise ValueError(f"{rule} Received: num_layers={num_layers}")
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.feed_forward_dim = feed_forward_dim

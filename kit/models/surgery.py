@@ -106,10 +106,8 @@ def restrict_classes(
         )
     columns = [column_of[class_id] for class_id in class_ids]
     if len(set(columns)) != len(columns) or not columns:
-        raise ValueError(
-            "`class_ids` must name at least one class, each once. "
-            f"Received: class_ids={list(class_ids)}"
-        )
+        rule = "`class_ids` must name at least one class, each once."
+        raise ValueError(f"{rule} Received: class_ids={list(class_ids)}")
 
     def restricted(layer):
         if hasattr(layer, "restricted"):
