@@ -170,7 +170,8 @@ def test_a_model_is_traced_once_and_many_models_bring_no_warning(caplog):
     assert not caplog.records
 
 
-def test_windows_without_the_models_own_context_are_refused(model):
+def test_windows_without_context_and_wrong_weights_are_refused(model):
+    refused("weight=2", inference.with_prior, np.ones((1, 1)), np.array([0]), 2)
     windows, *_ = inference.shifted_windows(batch([8]), SPEC, context=1)
     for each in (model, build(name="ContextGatedNetVLAD")):
         refused("of 7$", inference.predict, each, windows)
@@ -208,7 +209,6 @@ def test_localize_shows_a_model_the_frames_around_a_segment():
 
 def test_frames_that_are_not_the_models_are_refused(model):
     wrong = [np.zeros(size, "u1") for size in [(8, 7), (2, 8, 8), (8,), (0, 8)]]
-    refused("weight=2", inference.with_prior, np.ones((1, 1)), np.array([0]), 2)
     for frames in [*wrong, np.zeros((8, 8), np.float32)]:
         refused("uint8 frames of 8", inference.localize, model, frames)
 

@@ -20,8 +20,8 @@ CONTRIBUTING = Path("CONTRIBUTING.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 OWN = README.split("## Your own features\n")[1].split("\n## ")[0]
-# Where the commands are executed that no test below takes from the README.
 MAKE = "tests/test_make.py"
+# Where the commands are executed that no test below takes from the README.
 ELSEWHERE = {
     "make demo": (MAKE, 'make("demo", *given)'),
     "make test": (".ci/run", "make test FLAGS="),
